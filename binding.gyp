@@ -1,0 +1,86 @@
+# What ships: the addon (build/Release/cfc.node) and the static program
+# (build/Release/cfc-native). A new .cc is named here and in
+# native/CMakeLists.txt; scripts/check-sources.mjs compares the two.
+{
+  'variables': {
+    'core_sources': [
+      'native/core/agent.cc',
+      'native/core/agent_receive.cc',
+      'native/core/agent_send.cc',
+      'native/core/directory.cc',
+      'native/core/fabric.cc',
+      'native/core/guard.cc',
+      'native/core/lease.cc',
+      'native/core/mail.cc',
+      'native/core/metrics.cc',
+      'native/core/participant.cc',
+      'native/core/reaper.cc',
+      'native/core/region.cc',
+      'native/core/slab.cc',
+    ],
+    'binding_sources': [
+      'native/binding/addon.cc',
+    ],
+    'cli_sources': [
+      'native/cli/main.cc',
+    ],
+  },
+  'target_defaults': {
+    'default_configuration': 'Release',
+    'include_dirs': [ 'native' ],
+    'defines': [
+      'CFC_VERSION="<!(node -p "require(\'./package.json\').version")"',
+    ],
+    # Node's defaults ask for another standard on each release line.
+    'cflags_cc!': [ '-std=gnu++17', '-std=gnu++20' ],
+    'cflags_cc': [ '-std=c++20' ],
+    'cflags': [
+      '-fvisibility=hidden',
+      '-fvisibility-inlines-hidden',
+      '-ffunction-sections',
+      '-fdata-sections',
+      '-fstack-protector-strong',
+    ],
+    'ldflags': [
+      '-Wl,-z,relro',
+      '-Wl,-z,now',
+      '-Wl,-z,noexecstack',
+      '-Wl,--gc-sections',
+    ],
+    'ldflags!': [ '-rdynamic' ],
+    'configurations': {
+      # Fortified sources need optimisation, so Debug goes without.
+      'Release': {
+        'cflags': [ '-U_FORTIFY_SOURCE' ],
+        'defines': [ '_FORTIFY_SOURCE=2', 'NDEBUG' ],
+      },
+    },
+    'conditions': [
+      ['target_arch=="x64"', {
+        'cflags': [ '-fstack-clash-protection', '-fcf-protection=full' ],
+      }],
+      ['target_arch=="arm64"', {
+        'cflags': [ '-fstack-clash-protection', '-mbranch-protection=standard' ],
+      }],
+    ],
+  },
+  'targets': [
+    {
+      'target_name': 'cfc',
+      'sources': [ '<@(core_sources)', '<@(binding_sources)' ],
+      'include_dirs': [
+        '<!(node -p "require(\'node-addon-api\').include_dir")',
+      ],
+      'defines': [ 'NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS' ],
+    },
+    {
+      # Runs where no Node is, and on any libc: fully static.
+      'target_name': 'cfc-native',
+      'type': 'executable',
+      'sources': [ '<@(core_sources)', '<@(cli_sources)' ],
+      'cflags!': [ '-fPIC' ],
+      'cflags': [ '-fPIE' ],
+      'ldflags': [ '-static-pie' ],
+    },
+  ],
+}

@@ -1,0 +1,231 @@
+#include "agent.h"
+
+#include <cerrno>
+#include <unistd.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "reaper.h"
+
+namespace cfc {
+namespace {
+
+bool IsOptionalName(std::string_view name) noexcept { return name.empty() || IsValidName(name); }
+
+}  // namespace
+
+Status Agent::Join(Participant* participant, const AgentSpec& spec, Failure* failure) {
+  if (!IsValidName(spec.name) || !IsOptionalName(spec.role) || !IsOptionalName(spec.team) ||
+      !IsOptionalName(spec.parent) || spec.mailbox_cells > kMaxLaneCells) {
+    errno = 0;
+    return Fail(failure, Status::kInvalid, "", std::string(spec.name),
+                "a name begins with a letter or digit and has up to 64 of A-Z a-z 0-9 _ -");
+  }
+  const Status usable = participant->Usable();
+  if (usable != Status::kOk) return usable;
+  participant_ = participant;
+  AgentDirectory directory(&participant->fabric());
+  Status status = Status::kBusy;
+  // Between two looks the name may come, go or change hands.
+  for (int tries = 0; tries < 1000 && status == Status::kBusy; ++tries) {
+    AgentRecord record;
+    status = directory.Find(spec.name, &record) == Status::kOk ? TakeOver(record, spec)
+                                                               : Enter(spec, failure);
+  }
+  if (status == Status::kOk) {
+    name_ = std::string(spec.name);
+  } else {
+    participant_ = nullptr;
+    if (failure && failure->path[0] == 0) {
+      errno = 0;
+      Fail(failure, status, "", std::string(spec.name));
+    }
+  }
+  return status;
+}
+
+Status Agent::Enter(const AgentSpec& spec, Failure* failure) noexcept {
+  Fabric& fabric = participant_->fabric();
+  const Owner me = participant_->owner();
+  AgentDirectory directory(&fabric);
+  uint32_t index;
+  Status status = directory.Claim(me, spec.name, &index);
+  if (status != Status::kOk) return status == Status::kExists ? Status::kBusy : status;
+  Entry& entry = fabric.entries()[index];
+  entry.holder.store(participant_->holder());
+
+  const uint32_t cells =
+      spec.mailbox_cells ? spec.mailbox_cells : fabric.options().mailbox_cells;
+  uint64_t ref;
+  MailboxView view;
+  status = fabric.mail().Allocate(me, cells, &ref, &view, failure);
+  if (status != Status::kOk) {
+    directory.Abandon(me, index);
+    return status;
+  }
+  view.words->agent.store(index);
+  entry.mailbox.store(ref);
+  // Even: stable. Never the same twice, also across names that use this entry.
+  entry.incarnation.store(((entry.incarnation.load() >> 1) + 1) << 1);
+  entry.state.store(static_cast<uint64_t>(AgentState::kSpawned));
+  entry.restarts.store(0);
+  directory.Describe(index, spec);
+  CFC_FAIL_POINT("join.described");
+  if (!directory.Publish(me, index)) {
+    fabric.mail().Free(me, ref);
+    return Status::kBusy;
+  }
+  const uint64_t word = entry.word.load();
+  fabric.mail().Own(me, ref);
+  CFC_FAIL_POINT("join.owned");
+  return BeginLife(index, word);
+}
+
+Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept {
+  Fabric& fabric = participant_->fabric();
+  if (!fabric.HolderDead(record.holder)) return Status::kLeaseHeld;
+  // What the dead one had leased must be back in the mailbox before we read there.
+  Slot* const slot = fabric.SlotAt(HolderSlot(record.holder));
+  if (slot && slot->uid.load() == HolderUid(record.holder)) {
+    const Owner dead =
+        MakeOwner(HolderSlot(record.holder), SlotGeneration(slot->word.load()));
+    ReapIfDead(fabric, dead, participant_->owner());
+  }
+  Entry& entry = fabric.entries()[record.entry];
+  uint64_t seen = record.holder;
+  if (!entry.holder.compare_exchange_strong(seen, participant_->holder())) return Status::kBusy;
+  CFC_FAIL_POINT("takeover.holder");
+  if (entry.word.load() != record.word) {  // another name lives here by now
+    seen = participant_->holder();
+    entry.holder.compare_exchange_strong(seen, record.holder);
+    return Status::kBusy;
+  }
+  const uint64_t life = entry.incarnation.load() >> 1;
+  if (spec.fence) {
+    entry.incarnation.store(life << 1 | 1);
+    AgentDirectory(&fabric).Describe(record.entry, spec);
+    entry.restarts.store(entry.restarts.load() + 1);
+  }
+  entry.incarnation.store((life + (spec.fence ? 1 : 0)) << 1);
+  CFC_FAIL_POINT("takeover.incarnation");
+  return BeginLife(record.entry, record.word);
+}
+
+Status Agent::BeginLife(uint32_t index, uint64_t entry_word) noexcept {
+  Fabric& fabric = participant_->fabric();
+  Entry& entry = fabric.entries()[index];
+  entry_ = index;
+  entry_word_ = entry_word;
+  incarnation_ = static_cast<uint32_t>(entry.incarnation.load() >> 1);
+  mailbox_ref_ = entry.mailbox.load();
+  if (!fabric.mail().View(MailboxRefBox(mailbox_ref_), &view_)) return Status::kCorrupt;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    participant_->IntendToRead(PackLaneId(view_.box, lane));
+    cursor_[lane] = 0;
+    leased_[lane] = 0;
+  }
+  if (!AddReader()) return Status::kReadersFull;
+  for (auto& lane : view_.lanes) {
+    lane.Reopen();
+    lane.FenceIncarnations(incarnation_);
+  }
+  entry.pid.store(static_cast<uint64_t>(getpid()));
+  entry.joined_at_ms.store(static_cast<uint64_t>(RealTimeNs() / 1'000'000));
+  Progress();
+  fabric.SlotAt(participant_->slot_index())->agent_hint.store(index + 1);
+  // Busy only where two of us hold one name, which the holder word rules out; then nothing counts.
+  counters_ = CounterBlock();
+  (void)fabric.metrics().TakeBlock(index, participant_->uid(), &counters_);
+  control_burst_ = 0;
+  slab_bytes_ = 0;
+  suspects_.count = 0;
+  return Status::kOk;
+}
+
+bool Agent::AddReader() noexcept {
+  Fabric& fabric = participant_->fabric();
+  for (int round = 0; round < 2; ++round) {
+    for (auto& reader : view_.words->readers) {
+      uint64_t seen = reader.load();
+      if (seen == participant_->owner()) return true;
+      if (seen != 0 && (round == 0 || !fabric.ProvenDead(static_cast<Owner>(seen)))) continue;
+      if (reader.compare_exchange_strong(seen, participant_->owner())) return true;
+    }
+  }
+  return false;
+}
+
+void Agent::RemoveReader() noexcept {
+  for (auto& reader : view_.words->readers) {
+    uint64_t seen = participant_->owner();
+    reader.compare_exchange_strong(seen, 0);
+  }
+}
+
+void Agent::Leave() noexcept {
+  if (!participant_) return;
+  if (participant_->Usable() != Status::kOk) {  // a forked child leaves the parent's things alone
+    participant_ = nullptr;
+    return;
+  }
+  Fabric& fabric = participant_->fabric();
+  const Owner me = participant_->owner();
+  uint64_t depth = 0;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    view_.lanes[lane].Fence(me);
+    fabric.Reclaim(view_, lane);
+    depth += view_.lanes[lane].Depth();
+  }
+  CFC_FAIL_POINT("leave.fenced");
+  RemoveReader();
+  bool gone = false;
+  if (depth == 0) {
+    bool drained = true;
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      view_.lanes[lane].Close();
+      fabric.Reclaim(view_, lane);
+      drained = drained && view_.lanes[lane].Drained();
+    }
+    CFC_FAIL_POINT("leave.closed");
+    if (drained && fabric.mail().Disown(me, mailbox_ref_)) {
+      CFC_FAIL_POINT("leave.disowned");
+      AgentRecord record;
+      record.entry = entry_;
+      record.word = entry_word_;
+      gone = AgentDirectory(&fabric).Remove(record);
+      CFC_FAIL_POINT("leave.removed");
+      if (gone) {
+        fabric.mail().Free(me, mailbox_ref_);
+      } else {
+        fabric.mail().Own(me, mailbox_ref_);
+      }
+    }
+  }
+  if (!gone) {
+    // Something is queued: name and mailbox wait for a successor, and senders may go on.
+    for (auto& lane : view_.lanes) lane.Reopen();
+    uint64_t seen = participant_->holder();
+    fabric.entries()[entry_].holder.compare_exchange_strong(seen, 0);
+    fabric.RingReaders(view_, me);
+  }
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    participant_->ForgetReading(PackLaneId(view_.box, lane));
+  }
+  counters_ = CounterBlock();
+  participant_ = nullptr;
+}
+
+void Agent::SetState(AgentState state) noexcept {
+  participant_->fabric().entries()[entry_].state.store(static_cast<uint64_t>(state));
+}
+
+void Agent::Progress() noexcept {
+  participant_->fabric().entries()[entry_].progress_at_ms.store(
+      static_cast<uint64_t>(MonotonicNs() / 1'000'000), std::memory_order_relaxed);
+}
+
+uint64_t Agent::Depth() const noexcept {
+  return view_.lanes[kControlLane].Depth() + view_.lanes[kWorkLane].Depth();
+}
+
+}  // namespace cfc

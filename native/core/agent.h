@@ -1,0 +1,200 @@
+// Agent: a name in a fabric, with a mailbox, held by one participant.
+//
+// The life of a message: TrySend claims a cell of the recipient's lane, copies, commits and rings.
+// TryTake leases it to this process, copies, and looks whether the lease still stands. Ack settles
+// the cell; whoever comes next frees it. docs/memory.md follows one through every store.
+//
+// Ownership: refers to its Participant, which outlives it. Leave gives back what was not acked.
+// Threads: that of its participant.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "directory.h"
+#include "participant.h"
+#include "ring.h"
+
+namespace cfc {
+
+enum class FullPolicy : uint8_t { kReject, kDropOldest };
+
+// A message to send. Texts and body are copied; at most kMaxNameBytes of type.
+struct Outgoing {
+  std::string_view body;
+  std::string_view type;
+  BodyKind kind = BodyKind::kBytes;
+  LaneIndex lane = kWorkLane;
+  FullPolicy when_full = FullPolicy::kReject;
+  uint8_t flags = 0;
+  uint64_t correlation_uid = 0;
+  uint64_t correlation_number = 0;
+  uint64_t expires_at_ns = 0;
+};
+
+// Fabric-wide unique: the sender's participant, and its count of messages.
+struct MessageId {
+  uint64_t uid = 0;
+  uint64_t number = 0;
+};
+
+// What an ack needs: where, and the very word of the lease.
+struct LeaseToken {
+  LaneIndex lane = kWorkLane;
+  uint64_t position = 0;
+  uint64_t word = 0;
+};
+
+// A leased message. Small bodies are in it; larger ones are copied out by CopyBody.
+struct Delivery {
+  LeaseToken token;
+  MessageId id;
+  uint64_t sequence = 0;
+  uint64_t sent_at_ns = 0;
+  MessageId correlation;
+  uint32_t attempt = 0;  // 0: first delivery; more: redelivered
+  uint32_t body_bytes = 0;
+  BodyKind kind = BodyKind::kBytes;
+  uint8_t flags = 0;
+  uint8_t from_bytes = 0;
+  uint8_t type_bytes = 0;
+  ChunkRef chunk = 0;
+  alignas(8) char payload[kInlineBytes] = {};
+
+  std::string_view From() const noexcept { return {payload, from_bytes}; }
+  std::string_view Type() const noexcept { return {payload + from_bytes, type_bytes}; }
+  bool BodyIsInline() const noexcept { return chunk == 0; }
+  // Only if BodyIsInline().
+  std::string_view InlineBody() const noexcept {
+    return {payload + from_bytes + type_bytes, body_bytes};
+  }
+};
+
+// The way to one recipient, with what a sender remembers of it.
+struct Route {
+  std::string name;
+  uint32_t entry = kNoEntry;
+  uint64_t entry_word = 0;
+  uint64_t mailbox = 0;
+  MailboxView view;
+  uint64_t sequence[kLanes] = {};
+  // Positions of our last sends, a quarter of the lane: are they all still there, we wait for
+  // others while others wait.
+  std::vector<uint64_t> recent[kLanes];
+  uint32_t recent_next[kLanes] = {};
+};
+
+class Agent {
+ public:
+  Agent() noexcept = default;
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+  ~Agent() { Leave(); }
+
+  // Takes a new name, or that of a dead agent with its mailbox and what is in it. kLeaseHeld (the
+  // name's holder lives), kAgentsFull, kMailboxesFull, kNoSpace, kInvalid, kSystem.
+  Status Join(Participant* participant, const AgentSpec& spec, Failure* failure);
+  // Gives back what was leased. The name goes too if its mailbox is empty; else it stays with its
+  // messages for a successor.
+  void Leave() noexcept;
+  bool joined() const noexcept { return participant_ != nullptr; }
+
+  Participant& participant() const noexcept { return *participant_; }
+  const std::string& name() const noexcept { return name_; }
+  uint32_t entry() const noexcept { return entry_; }
+  uint32_t incarnation() const noexcept { return incarnation_; }
+  const MailboxView& mailbox() const noexcept { return view_; }
+  CounterBlock& counters() noexcept { return counters_; }
+  void SetState(AgentState state) noexcept;
+  // This agent made progress of its own (a beat), besides what it receives and acks.
+  void Progress() noexcept;
+
+  // ---- sending
+
+  // Finds the recipient anew if the route is empty or stale. kNoAgent.
+  Status Resolve(Route* route) noexcept;
+  // Never waits. id may be null. kFull, kNoAgent, kClosed, kTooLarge, kNoSpace, kQuota, kForked.
+  Status TrySend(Route* route, const Outgoing& message, MessageId* id) noexcept;
+  // Waits for room until the deadline: kTimedOut.
+  Status Send(Route* route, const Outgoing& message, Deadline deadline, MessageId* id) noexcept;
+  Status Send(std::string_view to, const Outgoing& message, Deadline deadline,
+              MessageId* id = nullptr) noexcept;
+  // All of them in order, or none: at most a quarter of the lane at a time (BatchLimit). All go to
+  // the lane of the first.
+  // ids: may be null. accepted: how many were; less than count only with another status than kOk,
+  // and more than none only where claims were set aside meanwhile (kBusy).
+  Status TrySendBatch(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
+                      uint32_t* accepted) noexcept;
+  uint32_t BatchLimit(Route* route, LaneIndex lane) noexcept;
+  // Before parking for room: says that we want it, in one lane or (several) in more than one.
+  void AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept;
+  // After waiting for room, whatever came of it.
+  void WithdrawRoom(Route* route, LaneIndex lane) noexcept;
+
+  // ---- receiving
+
+  // Never waits. kEmpty (delay_ms says when a delayed message is due, 0: none), kFull (as much is
+  // leased as may be), kOk.
+  Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr) noexcept;
+  // kTimedOut; kOk.
+  Status Receive(Delivery* out, Deadline deadline) noexcept;
+  // Copies the body, wherever it is. kLeaseLost, kCorrupt: deliver nothing.
+  Status CopyBody(const Delivery& delivery, void* body) noexcept;
+  // kOk, kAlreadyAcked, kLeaseLost.
+  Status Ack(const LeaseToken& token) noexcept;
+  // Frees once for many.
+  Status AckWithoutReclaim(const LeaseToken& token) noexcept;
+  void Reclaim(LaneIndex lane) noexcept;
+  // Back into the mailbox; delivered again after delay_ms.
+  Status Nack(const LeaseToken& token, uint32_t delay_ms) noexcept;
+  // From this process to the agent, once printed: the token changes. kLeaseLost.
+  Status HandOver(LeaseToken* token) noexcept;
+  // Something is there to take, as far as a glance tells.
+  bool HasMail(TakeFilter filter) noexcept;
+  // While something unfinished of others is in the way: repairs the dead, puts stalled claims
+  // aside. Returns the longest sleep that is wise (ns).
+  int64_t ClearTheWay() noexcept;
+  // Looks at a message without leasing it: the index-th that waits in a lane. kEmpty. `state` may
+  // be null.
+  Status Peek(LaneIndex lane, uint64_t index, Delivery* out, CellKind* state) noexcept;
+  // Messages not yet acked, in both lanes.
+  uint64_t Depth() const noexcept;
+  // Drops every message that nobody reads. Returns how many.
+  uint64_t Clear() noexcept;
+
+ private:
+  Status TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept;
+  Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
+  Status BeginLife(uint32_t entry, uint64_t entry_word) noexcept;
+  bool AddReader() noexcept;
+  void RemoveReader() noexcept;
+  Status Check(const Outgoing& message) const noexcept;
+  Status ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
+  Status Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
+  void Sent(Route* route, const Outgoing& message, uint64_t position) noexcept;
+  bool AtOwnCap(Route* route, LaneIndex lane) noexcept;
+  void Remember(Route* route, LaneIndex lane, uint64_t position) noexcept;
+  void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
+                uint64_t number, uint64_t sequence) noexcept;
+  Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;
+  bool ReadCell(const Cell& cell, Delivery* out) const noexcept;
+  void Settled(LaneIndex lane, uint64_t position) noexcept;
+
+  Participant* participant_ = nullptr;
+  std::string name_;
+  uint32_t entry_ = kNoEntry;
+  uint64_t entry_word_ = 0;
+  uint32_t incarnation_ = 0;
+  uint64_t mailbox_ref_ = 0;
+  MailboxView view_;
+  CounterBlock counters_;
+  uint64_t cursor_[kLanes] = {};
+  uint32_t leased_[kLanes] = {};
+  uint32_t control_burst_ = 0;
+  uint64_t slab_bytes_ = 0;  // at most what our chunks hold; looked up anew when it nears the quota
+  Suspects suspects_;
+};
+
+}  // namespace cfc

@@ -1,0 +1,266 @@
+// The receiving half of Agent.
+#include <cstring>
+
+#include "agent.h"
+#include "clock.h"
+#include "copy.h"
+#include "failpoint.h"
+#include "reaper.h"
+
+namespace cfc {
+namespace {
+
+// How many control messages in a row overtake the work lane.
+constexpr uint32_t kControlBurst = 16;
+
+uint32_t NowMs() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); }
+
+// An unacked cell pins the ring behind it: more than this many at once would stop the senders.
+uint32_t MostLeased(const Lane& lane) noexcept {
+  const uint32_t quarter = lane.capacity() / 4;
+  return quarter > 0 ? quarter : 1;
+}
+
+}  // namespace
+
+// Copies what the header says and what is inline. False where it makes no sense: garbage.
+bool Agent::ReadCell(const Cell& cell, Delivery* out) const noexcept {
+  const auto get = [&cell](CellWord word) {
+    return cell.words[word].load(std::memory_order_relaxed);
+  };
+  const CellLengths lengths = UnpackLengths(get(kLengths));
+  out->id = {get(kSenderUid), get(kNumber)};
+  out->sequence = get(kSequence);
+  out->sent_at_ns = get(kSentAtNs);
+  out->correlation = {get(kCorrelationUid), get(kCorrelationNumber)};
+  out->chunk = get(kSlab);
+  out->body_bytes = lengths.body;
+  out->kind = lengths.kind;
+  out->flags = lengths.flags;
+  out->from_bytes = lengths.from;
+  out->type_bytes = lengths.type;
+  if (lengths.from > kMaxNameBytes || lengths.type > kMaxNameBytes ||
+      lengths.body > kMaxBodyBytes || lengths.kind > BodyKind::kJson) {
+    return false;
+  }
+  uint64_t used = uint64_t{lengths.from} + lengths.type;
+  if (out->chunk == 0) used += lengths.body;
+  if (used > kInlineBytes) return false;
+  CopyOut(out->payload, &cell.words[kPayload], used);
+  return true;
+}
+
+Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noexcept {
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  const Owner me = participant_->owner();
+  const uint32_t now_ms = NowMs();
+  suspects_.count = 0;
+  uint32_t delay = 0;
+  bool capped = false;
+  const bool work_first = control_burst_ >= kControlBurst;
+  for (uint32_t n = 0; n < kLanes; ++n) {
+    const auto index = static_cast<LaneIndex>(work_first ? kLanes - 1 - n : n);
+    Lane& lane = view_.lanes[index];
+    if (lane.Closing()) lane.Reopen();  // a leaver died before it was gone; we live here now
+    for (;;) {
+      if (leased_[index] >= MostLeased(lane)) {
+        capped = true;
+        break;
+      }
+      const Taken taken = lane.Take(me, filter, now_ms, &cursor_[index], &suspects_);
+      if (taken.status != Status::kOk) {
+        if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
+        break;
+      }
+      const bool sound = ReadCell(lane.At(taken.position), out);
+      CFC_FAIL_POINT("take.copied");
+      if (!lane.Holds(taken.position, taken.word)) continue;  // taken back: deliver nothing
+      if (!sound) {
+        counters_.Add(Metric::kCellsCorrupt, 1);
+        lane.Settle(taken.position, taken.word, kAborted);
+        participant_->fabric().Reclaim(view_, index);
+        continue;
+      }
+      out->token = {index, taken.position, taken.word};
+      out->attempt = CellAttempt(taken.word);
+      ++leased_[index];
+      control_burst_ = index == kControlLane ? control_burst_ + 1 : 0;
+      counters_.Add(Metric::kMessagesReceived, 1);
+      counters_.Add(Metric::kBytesReceived, out->body_bytes);
+      if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
+      // Of several readers the sender woke one: if there is more, that one wakes the next.
+      if (view_.words->readers[1].load(std::memory_order_relaxed) != 0 &&
+          lane.HasReady(filter, now_ms, cursor_[index])) {
+        participant_->fabric().RingReaders(view_, me);
+      }
+      return Status::kOk;
+    }
+  }
+  control_burst_ = 0;
+  if (delay_ms) *delay_ms = delay;
+  return capped ? Status::kFull : Status::kEmpty;
+}
+
+bool Agent::HasMail(TakeFilter filter) noexcept {
+  const uint32_t now_ms = NowMs();
+  for (uint32_t index = 0; index < kLanes; ++index) {
+    Lane& lane = view_.lanes[index];
+    if (leased_[index] < MostLeased(lane) && lane.HasReady(filter, now_ms, cursor_[index])) {
+      return true;
+    }
+  }
+  return false;
+}
+
+int64_t Agent::ClearTheWay() noexcept {
+  Fabric& fabric = participant_->fabric();
+  bool waiting = false;
+  for (uint32_t i = 0; i < suspects_.count; ++i) {
+    const Owner suspect = suspects_.owners[i];
+    if (suspect == participant_->owner()) continue;
+    if (fabric.ProvenDead(suspect)) {
+      ReapIfDead(fabric, suspect, participant_->owner());
+      counters_.Add(Metric::kRepairs, 1);
+    } else {
+      waiting = true;
+    }
+  }
+  for (uint32_t index = 0; index < kLanes; ++index) {
+    Lane& lane = view_.lanes[index];
+    if (waiting && lane.QuarantineHead(NowMs())) counters_.Add(Metric::kQuarantines, 1);
+    fabric.Reclaim(view_, index);
+    if (lane.Depth() < lane.capacity()) fabric.PassRoom(view_, index, 1);
+  }
+  return suspects_.count > 0 ? kSuspectNs : kBackstopNs;
+}
+
+Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
+  uint32_t delay_ms = 0;
+  Status status = TryTake(TakeFilter::kAll, out, &delay_ms);
+  if (status != Status::kEmpty) return status;
+  const Status waited = participant_->WaitUntil(
+      [&](int64_t* longest) {
+        status = TryTake(TakeFilter::kAll, out, &delay_ms);
+        if (status != Status::kEmpty) return true;
+        *longest = ClearTheWay();
+        if (delay_ms != 0 && int64_t{delay_ms} * 1'000'000 < *longest) {
+          *longest = int64_t{delay_ms} * 1'000'000;
+        }
+        if (suspects_.count == 0) return false;
+        // What was in the way may be mended: look once more before sleeping.
+        status = TryTake(TakeFilter::kAll, out, &delay_ms);
+        return status != Status::kEmpty;
+      },
+      deadline);
+  if (waited == Status::kOk) counters_.Add(Metric::kWakes, 1);
+  return waited == Status::kOk ? status : waited;
+}
+
+Status Agent::CopyBody(const Delivery& delivery, void* body) noexcept {
+  if (delivery.BodyIsInline()) {
+    const std::string_view inline_body = delivery.InlineBody();
+    if (!inline_body.empty()) std::memcpy(body, inline_body.data(), inline_body.size());
+    return Status::kOk;
+  }
+  const bool whole = participant_->fabric().slab().Read(delivery.chunk, body, delivery.body_bytes);
+  if (!view_.lanes[delivery.token.lane].Holds(delivery.token.position, delivery.token.word)) {
+    return Status::kLeaseLost;
+  }
+  return whole ? Status::kOk : Status::kCorrupt;
+}
+
+Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  const bool mine = CellOwner(token.word) == participant_->owner() &&
+                    CellKindOf(token.word) == CellKind::kLeased;
+  const Status status =
+      view_.lanes[token.lane].Settle(token.position, token.word, kAcked);
+  if (mine && leased_[token.lane] > 0 && status != Status::kAlreadyAcked) --leased_[token.lane];
+  if (status == Status::kOk) {
+    counters_.Add(Metric::kMessagesAcked, 1);
+    Progress();
+  }
+  return status;
+}
+
+void Agent::Reclaim(LaneIndex lane) noexcept { participant_->fabric().Reclaim(view_, lane); }
+
+Status Agent::Ack(const LeaseToken& token) noexcept {
+  const Status status = AckWithoutReclaim(token);
+  Reclaim(token.lane);
+  return status;
+}
+
+Status Agent::Nack(const LeaseToken& token, uint32_t delay_ms) noexcept {
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  uint32_t not_before_ms = 0;
+  if (delay_ms != 0) {
+    not_before_ms = NowMs() + delay_ms;
+    if (not_before_ms == 0) not_before_ms = 1;
+  }
+  Lane& lane = view_.lanes[token.lane];
+  const Status status = lane.GiveBack(token.position, token.word, not_before_ms);
+  const bool mine = CellOwner(token.word) == participant_->owner() &&
+                    CellKindOf(token.word) == CellKind::kLeased;
+  if (mine && leased_[token.lane] > 0) --leased_[token.lane];
+  if (status == Status::kOk) {
+    counters_.Add(Metric::kMessagesNacked, 1);
+    participant_->fabric().RingReaders(view_, participant_->owner());
+  }
+  return status;
+}
+
+Status Agent::HandOver(LeaseToken* token) noexcept {
+  const uint64_t held =
+      view_.lanes[token->lane].HandOver(token->position, token->word, incarnation_);
+  if (leased_[token->lane] > 0) --leased_[token->lane];
+  if (held == 0) return Status::kLeaseLost;
+  token->word = held;
+  return Status::kOk;
+}
+
+Status Agent::Peek(LaneIndex index, uint64_t nth, Delivery* out, CellKind* state) noexcept {
+  const Lane& lane = view_.lanes[index];
+  const uint64_t head = lane.words()->head.load();
+  for (uint64_t i = 0; i < lane.capacity(); ++i) {
+    const Cell& cell = lane.At(head + i);
+    const uint64_t word = cell.words[kState].load();
+    if (CellLap(word) != lane.LapOf(head + i)) {
+      if (LapsAhead(CellLap(word), lane.LapOf(head + i)) < 0) break;
+      continue;
+    }
+    const CellKind kind = CellKindOf(word);
+    if (kind == CellKind::kFree) break;
+    if (kind != CellKind::kReady && kind != CellKind::kLeased && kind != CellKind::kHeld) continue;
+    if (nth-- > 0) continue;
+    const bool sound = ReadCell(cell, out);
+    if (cell.words[kState].load() != word) return Status::kBusy;  // it went on: look again
+    if (!sound) return Status::kCorrupt;
+    out->token = {index, head + i, word};
+    out->attempt = CellAttempt(word);
+    if (state) *state = kind;
+    return Status::kOk;
+  }
+  return Status::kEmpty;
+}
+
+uint64_t Agent::Clear() noexcept {
+  uint64_t dropped = 0;
+  for (uint32_t index = 0; index < kLanes; ++index) {
+    Lane& lane = view_.lanes[index];
+    for (uint64_t most = lane.Depth(); most > 0; --most) {
+      uint64_t cursor = 0;
+      const Taken taken = lane.Take(participant_->owner(), TakeFilter::kAll, NowMs() + (1u << 30),
+                                    &cursor, nullptr);
+      if (taken.status != Status::kOk) break;
+      if (lane.Settle(taken.position, taken.word, kDropped) == Status::kOk) ++dropped;
+    }
+    participant_->fabric().Reclaim(view_, index);
+  }
+  return dropped;
+}
+
+}  // namespace cfc

@@ -1,0 +1,319 @@
+// The sending half of Agent.
+#include <cstring>
+
+#include "agent.h"
+#include "clock.h"
+#include "copy.h"
+#include "failpoint.h"
+
+namespace cfc {
+namespace {
+
+// A claim that is set aside is rare (250 ms of standstill); to meet that so often in one send means
+// that this process hardly runs.
+constexpr int kMostResends = 8;
+
+}  // namespace
+
+Status Agent::Resolve(Route* route) noexcept {
+  AgentRecord record;
+  const Status status = AgentDirectory(&participant_->fabric()).Find(route->name, &record);
+  if (status != Status::kOk) {
+    route->entry = kNoEntry;
+    return status;
+  }
+  const bool same = route->entry == record.entry && route->mailbox == record.mailbox;
+  route->entry = record.entry;
+  route->entry_word = record.word;
+  if (same) return Status::kOk;
+  route->mailbox = record.mailbox;
+  if (!participant_->fabric().mail().View(MailboxRefBox(record.mailbox), &route->view)) {
+    route->entry = kNoEntry;
+    return Status::kCorrupt;
+  }
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    route->sequence[lane] = 0;
+    route->recent[lane].assign(route->view.lanes[lane].capacity() / 4, 0);
+    route->recent_next[lane] = 0;
+  }
+  return Status::kOk;
+}
+
+Status Agent::Check(const Outgoing& message) const noexcept {
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  if (message.type.size() > kMaxNameBytes) return Status::kInvalid;
+  return message.body.size() > kMaxBodyBytes ? Status::kTooLarge : Status::kOk;
+}
+
+bool Agent::AtOwnCap(Route* route, LaneIndex lane) noexcept {
+  const auto& words = *route->view.lanes[lane].words();
+  const uint64_t classes = words.room.load(std::memory_order_relaxed) & kRoomClassMask;
+  const uint64_t mine = uint64_t{1} << Wants::ClassOf(participant_->slot_index());
+  if ((classes & ~mine) == 0) return false;
+  const auto& recent = route->recent[lane];
+  if (recent.empty()) return false;
+  const uint64_t oldest = recent[route->recent_next[lane]];  // position + 1, 0: none
+  return oldest != 0 && oldest - 1 >= words.head.load();
+}
+
+void Agent::Remember(Route* route, LaneIndex lane, uint64_t position) noexcept {
+  auto& recent = route->recent[lane];
+  if (recent.empty()) return;
+  uint32_t& next = route->recent_next[lane];
+  recent[next] = position + 1;
+  if (++next == recent.size()) next = 0;
+}
+
+Status Agent::ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy,
+                        uint64_t* position) noexcept {
+  Lane& ring = route->view.lanes[lane];
+  const uint32_t generation = MailboxRefGeneration(route->mailbox);
+  const auto still_valid = [&]() noexcept { return route->view.Is(generation); };
+  participant_->IntendToSend(PackLaneId(route->view.box, lane));
+  if (AtOwnCap(route, lane)) return Status::kFull;
+  Status status = ring.TryClaim(participant_->owner(), still_valid, position);
+  for (uint32_t tries = 0; status == Status::kFull && tries < ring.capacity(); ++tries) {
+    // Somebody may have acked and died, or be slow, before freeing.
+    if (participant_->fabric().Reclaim(route->view, lane) == 0 &&
+        (policy != FullPolicy::kDropOldest || !ring.DropHead())) {
+      break;
+    }
+    status = ring.TryClaim(participant_->owner(), still_valid, position);
+  }
+  return status;
+}
+
+Status Agent::Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept {
+  for (int tries = 0; tries < 3; ++tries) {
+    if (route->entry == kNoEntry) {
+      const Status resolved = Resolve(route);
+      if (resolved != Status::kOk) return resolved;
+    }
+    const Status status = ClaimOnce(route, lane, policy, position);
+    if (status != Status::kStale && status != Status::kClosed) return status;
+    // It left or is just leaving; a successor may have the name already.
+    if (tries == 2) return status == Status::kStale ? Status::kNoAgent : status;
+    route->entry = kNoEntry;
+  }
+  return Status::kBusy;
+}
+
+Status Agent::Place(const Outgoing& message, ChunkRef* chunk) noexcept {
+  *chunk = 0;
+  const size_t bytes = message.body.size();
+  if (name_.size() + message.type.size() + bytes <= kInlineBytes) return Status::kOk;
+  Fabric& fabric = participant_->fabric();
+  const uint64_t quota = fabric.options().sender_slab_bytes;
+  // An upper bound of what is ours, as readers free without telling us; exact when it matters.
+  if (slab_bytes_ + 2 * bytes > quota) {
+    slab_bytes_ = fabric.slab().BytesOf(participant_->owner());
+    if (slab_bytes_ + bytes > quota) return Status::kQuota;
+  }
+  const Status status = fabric.slab().Borrow(participant_->owner(), bytes, chunk);
+  if (status != Status::kOk) return status;
+  slab_bytes_ += 2 * bytes > kChunkBytes[0] ? 2 * bytes : kChunkBytes[0];
+  fabric.slab().Write(*chunk, message.body.data(), bytes);
+  return Status::kOk;
+}
+
+void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position,
+                     ChunkRef chunk, uint64_t number, uint64_t sequence) noexcept {
+  Cell& cell = route.view.lanes[message.lane].At(position);
+  const auto set = [&cell](CellWord word, uint64_t value) {
+    cell.words[word].store(value, std::memory_order_relaxed);
+  };
+  CellLengths lengths;
+  lengths.body = static_cast<uint32_t>(message.body.size());
+  lengths.from = static_cast<uint8_t>(name_.size());
+  lengths.type = static_cast<uint8_t>(message.type.size());
+  lengths.kind = message.kind;
+  lengths.flags = message.flags;
+  set(kSenderUid, participant_->uid());
+  set(kNumber, number);
+  set(kSequence, sequence);
+  set(kSentAtNs, static_cast<uint64_t>(RealTimeNs()));
+  set(kCorrelationUid, message.correlation_uid);
+  set(kCorrelationNumber, message.correlation_number);
+  set(kSlab, chunk);
+  set(kLengths, PackLengths(lengths));
+  set(kExpiresAtNs, message.expires_at_ns);
+  CFC_FAIL_POINT("copy.header");
+  alignas(8) char payload[kInlineBytes];
+  size_t used = 0;
+  const auto add = [&](std::string_view text) {
+    std::memcpy(payload + used, text.data(), text.size());
+    used += text.size();
+  };
+  add(name_);
+  if (!message.type.empty()) add(message.type);
+  if (chunk == 0 && !message.body.empty()) add(message.body);
+  CopyIn(&cell.words[kPayload], payload, used);
+  CFC_FAIL_POINT("copy.payload");
+}
+
+// After the commit: it is accepted, and only its waking is left to do.
+void Agent::Sent(Route* route, const Outgoing& message, uint64_t position) noexcept {
+  ++route->sequence[message.lane];
+  Remember(route, message.lane, position);
+  counters_.Add(Metric::kMessagesSent, 1);
+  counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
+}
+
+Status Agent::TrySend(Route* route, const Outgoing& message, MessageId* id) noexcept {
+  Status status = Check(message);
+  if (status != Status::kOk) return status;
+  Fabric& fabric = participant_->fabric();
+  const Owner me = participant_->owner();
+  ChunkRef chunk;
+  status = Place(message, &chunk);
+  if (status != Status::kOk) {
+    counters_.Add(Metric::kMessagesRefused, 1);
+    return status;
+  }
+  const uint64_t number = participant_->NextNumber();
+  for (int tries = 0; tries < kMostResends; ++tries) {
+    uint64_t position;
+    status = Claim(route, message.lane, message.when_full, &position);
+    if (status != Status::kOk) break;
+    FillCell(*route, message, position, chunk, number, route->sequence[message.lane] + 1);
+    if (chunk != 0) {
+      fabric.slab().Place(me, chunk, PackPlace(route->view.box, message.lane, position));
+    }
+    if (!route->view.lanes[message.lane].Commit(me, position)) {
+      fabric.Reclaim(route->view, message.lane);
+      status = Status::kBusy;
+      continue;
+    }
+    Sent(route, message, position);
+    fabric.RingReaders(route->view, me);
+    if (id) *id = {participant_->uid(), number};
+    return Status::kOk;
+  }
+  if (chunk != 0) fabric.slab().GiveBack(me, chunk);
+  counters_.Add(Metric::kMessagesRefused, 1);
+  return status;
+}
+
+Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
+                   MessageId* id) noexcept {
+  Status status = TrySend(route, message, id);
+  if (status != Status::kFull) return status;
+  counters_.Add(Metric::kSendWaits, 1);
+  const int64_t began_ns = MonotonicNs();
+  const Status waited = participant_->WaitUntil(
+      [&](int64_t* longest) {
+        AnnounceRoom(route, message.lane, /*several=*/false);
+        status = TrySend(route, message, id);
+        // Slab chunks come free in other lanes too, without a ring for us.
+        *longest = kSuspectNs;
+        return status != Status::kFull;
+      },
+      deadline);
+  WithdrawRoom(route, message.lane);
+  counters_.Add(Metric::kSendWaitNs, static_cast<double>(MonotonicNs() - began_ns));
+  return waited == Status::kOk ? status : waited;
+}
+
+Status Agent::Send(std::string_view to, const Outgoing& message, Deadline deadline,
+                   MessageId* id) noexcept {
+  Route route;
+  route.name = std::string(to);
+  return Send(&route, message, deadline, id);
+}
+
+uint32_t Agent::BatchLimit(Route* route, LaneIndex lane) noexcept {
+  if (route->entry == kNoEntry && Resolve(route) != Status::kOk) return 1;
+  const uint32_t quarter = route->view.lanes[lane].capacity() / 4;
+  return quarter > 1 ? quarter : 1;
+}
+
+Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
+                           uint32_t* accepted) noexcept {
+  *accepted = 0;
+  if (count == 0) return Status::kOk;
+  Status status = Status::kOk;
+  for (uint32_t i = 0; i < count && status == Status::kOk; ++i) status = Check(messages[i]);
+  if (status != Status::kOk) return status;
+  const LaneIndex lane = messages[0].lane;
+  if (count > BatchLimit(route, lane)) return Status::kInvalid;
+  Fabric& fabric = participant_->fabric();
+  const Owner me = participant_->owner();
+
+  std::vector<ChunkRef> chunks(count, 0);
+  std::vector<uint64_t> positions(count, 0);
+  const auto give_back_chunks = [&](uint32_t from) {
+    for (uint32_t i = from; i < count; ++i) {
+      if (chunks[i] != 0) fabric.slab().GiveBack(me, chunks[i]);
+    }
+  };
+  for (uint32_t i = 0; i < count && status == Status::kOk; ++i) {
+    status = Place(messages[i], &chunks[i]);
+  }
+  uint32_t done = 0;
+  for (int tries = 0; tries < kMostResends && status == Status::kOk && done < count; ++tries) {
+    uint32_t claimed = done;
+    for (; claimed < count; ++claimed) {
+      status = Claim(route, lane, FullPolicy::kReject, &positions[claimed]);
+      if (status != Status::kOk) break;
+    }
+    if (status != Status::kOk) {  // no room half-way: nothing of these was accepted
+      for (uint32_t i = done; i < claimed; ++i) route->view.lanes[lane].Abort(me, positions[i]);
+      fabric.Reclaim(route->view, lane);
+      break;
+    }
+    for (uint32_t i = done; i < count; ++i) {
+      Outgoing message = messages[i];
+      message.lane = lane;
+      FillCell(*route, message, positions[i], chunks[i], participant_->NextNumber(),
+               route->sequence[lane] + 1 + (i - done));
+      if (chunks[i] != 0) {
+        fabric.slab().Place(me, chunks[i], PackPlace(route->view.box, lane, positions[i]));
+      }
+    }
+    uint32_t committed = done;
+    while (committed < count && route->view.lanes[lane].Commit(me, positions[committed])) {
+      if (ids) {
+        const Cell& cell = route->view.lanes[lane].At(positions[committed]);
+        ids[committed] = {participant_->uid(),
+                          cell.words[kNumber].load(std::memory_order_relaxed)};
+      }
+      Outgoing message = messages[committed];
+      message.lane = lane;
+      Sent(route, message, positions[committed]);
+      ++committed;
+    }
+    for (uint32_t i = committed + 1; i < count; ++i) {
+      route->view.lanes[lane].Abort(me, positions[i]);
+    }
+    if (committed < count) fabric.Reclaim(route->view, lane);
+    done = committed;
+  }
+  if (done > 0) {
+    fabric.RingReaders(route->view, me);
+    counters_.Add(Metric::kBatchesSent, 1);
+  }
+  *accepted = done;
+  if (done == count) return Status::kOk;
+  give_back_chunks(done);
+  counters_.Add(Metric::kMessagesRefused, static_cast<double>(count - done));
+  return status == Status::kOk ? Status::kBusy : status;
+}
+
+void Agent::AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept {
+  if (route->entry == kNoEntry) return;
+  participant_->fabric().wants().Announce(
+      route->view.lanes[lane].words()->room, participant_->owner(),
+      several ? kWantSeveral : PackLaneId(route->view.box, lane));
+}
+
+void Agent::WithdrawRoom(Route* route, LaneIndex lane) noexcept {
+  Fabric& fabric = participant_->fabric();
+  fabric.wants().Withdraw(participant_->owner());
+  if (route->entry == kNoEntry) return;
+  // A ring that came for us may have been the only one: pass it on while there is room.
+  const Lane& ring = route->view.lanes[lane];
+  if (ring.Depth() < ring.capacity()) fabric.PassRoom(route->view, lane, 1);
+}
+
+}  // namespace cfc

@@ -1,0 +1,45 @@
+// Copies between private and shared memory, by relaxed atomic words.
+//
+// Somebody who lost a lease may still write while we read (what we then deliver is decided by a
+// look at the state word afterwards). A plain memcpy would be a data race; this is none.
+// Shared memory is a multiple of 8 bytes and aligned; private memory may be anything.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace cfc {
+
+template <class Word>
+void CopyIn(Word* to, const void* from, size_t bytes) noexcept {
+  const auto* source = static_cast<const uint8_t*>(from);
+  size_t word = 0;
+  for (; bytes >= 8; bytes -= 8, ++word, source += 8) {
+    uint64_t value;
+    std::memcpy(&value, source, 8);
+    to[word].store(value, std::memory_order_relaxed);
+  }
+  if (bytes > 0) {
+    uint64_t value = 0;
+    std::memcpy(&value, source, bytes);
+    to[word].store(value, std::memory_order_relaxed);
+  }
+}
+
+template <class Word>
+void CopyOut(void* to, const Word* from, size_t bytes) noexcept {
+  auto* target = static_cast<uint8_t*>(to);
+  size_t word = 0;
+  for (; bytes >= 8; bytes -= 8, ++word, target += 8) {
+    const uint64_t value = from[word].load(std::memory_order_relaxed);
+    std::memcpy(target, &value, 8);
+  }
+  if (bytes > 0) {
+    const uint64_t value = from[word].load(std::memory_order_relaxed);
+    std::memcpy(target, &value, bytes);
+  }
+}
+
+}  // namespace cfc

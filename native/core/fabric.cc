@@ -1,0 +1,423 @@
+#include "fabric.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "futex.h"
+
+namespace cfc {
+namespace {
+
+constexpr const char* kControlName = "control";
+constexpr uint32_t kMostOpenBells = 128;
+
+uint64_t RoundUp(uint64_t bytes, uint64_t step) noexcept {
+  return (bytes + step - 1) / step * step;
+}
+
+// Where the parts of the control file lie.
+struct ControlCut {
+  uint64_t words, slots, wants, entries, bytes;
+  uint32_t entry_count;
+};
+
+ControlCut CutControl(uint32_t max_agents, uint32_t max_participants) noexcept {
+  ControlCut cut;
+  cut.entry_count = 64;
+  while (cut.entry_count < 2 * max_agents) cut.entry_count *= 2;
+  cut.words = kHeaderBytes;
+  cut.slots = RoundUp(cut.words + sizeof(ControlWords), kHeaderBytes);
+  cut.wants = cut.slots + uint64_t{max_participants + 1} * sizeof(Slot);
+  cut.entries = RoundUp(
+      cut.wants + uint64_t{Wants::PerClass(max_participants + 1)} * kRoomClasses * sizeof(uint64_t),
+      kHeaderBytes);
+  cut.bytes = RoundUp(cut.entries + uint64_t{cut.entry_count} * sizeof(Entry), kHeaderBytes);
+  return cut;
+}
+
+bool Sensible(const FabricOptions& options) noexcept {
+  return options.max_agents >= 1 && options.max_agents <= 100'000 &&
+         options.max_participants >= 1 && options.max_participants <= kMaxSlots &&
+         options.mailbox_cells >= 1 && options.mailbox_cells <= kMaxLaneCells &&
+         options.mail_segment_bytes >= 1u << 16 && options.mail_segment_bytes <= 1u << 30 &&
+         options.slab_segment_bytes >= 1u << 19 && options.slab_segment_bytes <= 1u << 30 &&
+         options.slab_max_bytes <= uint64_t{1} << 40 && options.histograms <= 65'536;
+}
+
+// Removes a directory of ours with plain files in it.
+void RemoveTree(int parent, const char* name) noexcept {
+  const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return;
+  if (DIR* const dir = fdopendir(fd)) {
+    while (const dirent* const entry = readdir(dir)) {
+      if (std::strcmp(entry->d_name, ".") == 0 || std::strcmp(entry->d_name, "..") == 0) continue;
+      unlinkat(fd, entry->d_name, 0);
+    }
+    closedir(dir);
+  } else {
+    close(fd);
+  }
+  unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+// What creators and destroyers that died left behind: half made directories carry a lock that the
+// kernel dropped with them.
+void SweepLeftovers(const Directory& base) noexcept {
+  const int fd = openat(base.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  DIR* const dir = fdopendir(fd);
+  if (!dir) {
+    close(fd);
+    return;
+  }
+  while (const dirent* const entry = readdir(dir)) {
+    if (std::strncmp(entry->d_name, ".new-", 5) != 0 &&
+        std::strncmp(entry->d_name, ".old-", 5) != 0) {
+      continue;
+    }
+    const Descriptor half(
+        openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (half.valid() && flock(half.get(), LOCK_EX | LOCK_NB) == 0) RemoveTree(fd, entry->d_name);
+  }
+  closedir(dir);
+}
+
+std::string TemporaryName(const char* prefix) {
+  uint64_t number = 0;
+  if (getrandom(&number, sizeof number, 0) != sizeof number) {
+    number = static_cast<uint64_t>(MonotonicNs());
+  }
+  char text[48];
+  std::snprintf(text, sizeof text, ".%s-%d-%016llx", prefix, getpid(),
+                static_cast<unsigned long long>(number));
+  return text;
+}
+
+Status InvalidName(std::string_view name, Failure* failure) {
+  errno = 0;
+  return Fail(failure, Status::kInvalid, "", std::string(name),
+              "a name begins with a letter or digit and has up to 64 of A-Z a-z 0-9 _ -");
+}
+
+Status OpenBase(const std::string& base, bool create, Directory* out, Failure* failure) {
+  return Directory::Open(base.empty() ? DefaultBasePath() : base, create, out, failure);
+}
+
+// Fills the new directory: metrics, lease files and, last, the control file.
+Status FillDirectory(const Directory& directory, const FabricOptions& options, Failure* failure) {
+  const ControlCut cut = CutControl(options.max_agents, options.max_participants);
+  FileHeader header = {};
+  header.kind = static_cast<uint32_t>(FileKind::kControl);
+  if (getrandom(header.fabric_uuid, sizeof header.fabric_uuid, 0) !=
+      sizeof header.fabric_uuid) {
+    return Fail(failure, Status::kSystem, "getrandom", directory.path());
+  }
+  header.geometry[0] = uint64_t{options.max_agents} << 32 | options.max_participants;
+  header.geometry[1] = options.mailbox_cells;
+  header.geometry[2] = options.mail_segment_bytes;
+  header.geometry[3] = options.slab_segment_bytes;
+  header.geometry[4] = options.slab_max_bytes;
+  header.geometry[5] = options.sender_slab_bytes;
+  header.geometry[6] = options.histograms;
+
+  Status status = Metrics::Create(directory, header.fabric_uuid, cut.entry_count,
+                                  options.histograms, failure);
+  if (status != Status::kOk) return status;
+  for (uint32_t i = 0; i < kLeaseFiles; ++i) {
+    char name[16];
+    LeaseFileName(i, name);
+    status = CreateLockFile(directory, name, failure);
+    if (status != Status::kOk) return status;
+  }
+  Region control;
+  return Region::Create(
+      directory, kControlName, header, cut.bytes,
+      [&](uint8_t* base) {
+        reinterpret_cast<ControlWords*>(base + cut.words)->next_uid.store(1);
+      },
+      &control, failure);
+}
+
+}  // namespace
+
+Fabric::~Fabric() {
+  for (uint32_t i = 0; bells_ && i <= slots(); ++i) {
+    const int fd = bells_[i].load() - 1;
+    if (fd >= 0) close(fd);
+  }
+}
+
+Status Fabric::Create(std::string_view name, const std::string& base,
+                      const FabricOptions& options, std::unique_ptr<Fabric>* out,
+                      Failure* failure) {
+  if (!IsValidName(name)) return InvalidName(name, failure);
+  if (!Sensible(options)) {
+    errno = 0;
+    return Fail(failure, Status::kInvalid, "", std::string(name), "a capacity is out of range");
+  }
+  Directory parent;
+  Status status = OpenBase(base, /*create=*/true, &parent, failure);
+  if (status != Status::kOk) return status;
+  SweepLeftovers(parent);
+  const std::string target(name);
+  FileInfo info;
+  if (ReadFileInfo(parent.fd(), target.c_str(), &info)) {
+    Directory existing;  // says what is in the way, if it is no fabric of ours
+    status = parent.OpenChild(name, &existing, failure);
+    if (status != Status::kOk) return status;
+    errno = 0;
+    return Fail(failure, Status::kExists, "", existing.path());
+  }
+  const std::string temporary = TemporaryName("new");
+  if (mkdirat(parent.fd(), temporary.c_str(), 0700) != 0) {
+    return Fail(failure, errno == ENOSPC ? Status::kNoSpace : Status::kSystem, "mkdirat",
+                parent.path() + "/" + temporary);
+  }
+  Directory fresh;
+  status = parent.OpenChild(temporary, &fresh, failure);
+  if (status != Status::kOk) return status;
+  flock(fresh.fd(), LOCK_EX | LOCK_NB);  // our life; see SweepLeftovers
+  status = FillDirectory(fresh, options, failure);
+  CFC_FAIL_POINT("fabric.filled");
+  if (status == Status::kOk &&
+      syscall(SYS_renameat2, parent.fd(), temporary.c_str(), parent.fd(), target.c_str(),
+              1 /* RENAME_NOREPLACE */) != 0) {
+    const bool taken = errno == EEXIST || errno == ENOTEMPTY;
+    status = Fail(failure, taken ? Status::kExists : Status::kSystem, "renameat2",
+                  parent.path() + "/" + target);
+  }
+  if (status != Status::kOk) {
+    RemoveTree(parent.fd(), temporary.c_str());
+    return status;
+  }
+  return Open(name, base, out, failure);
+}
+
+Status Fabric::Open(std::string_view name, const std::string& base, std::unique_ptr<Fabric>* out,
+                    Failure* failure) {
+  if (!IsValidName(name)) return InvalidName(name, failure);
+  Directory parent;
+  Status status = OpenBase(base, /*create=*/false, &parent, failure);
+  if (status != Status::kOk) return status;
+  std::unique_ptr<Fabric> fabric(new Fabric());
+  fabric->name_ = std::string(name);
+  status = parent.OpenChild(name, &fabric->directory_, failure);
+  if (status != Status::kOk) return status;
+  status = fabric->AttachFiles(failure);
+  if (status != Status::kOk) return status;
+  *out = static_cast<std::unique_ptr<Fabric>&&>(fabric);
+  return Status::kOk;
+}
+
+Status Fabric::OpenOrCreate(std::string_view name, const std::string& base,
+                            const FabricOptions& options, std::unique_ptr<Fabric>* out,
+                            Failure* failure) {
+  // Another process may create or destroy it between our two looks.
+  Status status = Status::kBusy;
+  for (int tries = 0; tries < 8; ++tries) {
+    status = Open(name, base, out, failure);
+    if (status != Status::kNoFabric) return status;
+    status = Create(name, base, options, out, failure);
+    if (status != Status::kExists && status != Status::kNoFabric) return status;
+  }
+  return status;
+}
+
+Status Fabric::Destroy(std::string_view name, const std::string& base, Failure* failure) {
+  if (!IsValidName(name)) return InvalidName(name, failure);
+  Directory parent;
+  Status status = OpenBase(base, /*create=*/false, &parent, failure);
+  if (status != Status::kOk) return status;
+  Directory doomed;
+  status = parent.OpenChild(name, &doomed, failure);
+  if (status != Status::kOk) return status;
+  const std::string target(name);
+  const std::string temporary = TemporaryName("old");
+  flock(doomed.fd(), LOCK_EX | LOCK_NB);
+  if (renameat(parent.fd(), target.c_str(), parent.fd(), temporary.c_str()) != 0) {
+    return Fail(failure, errno == ENOENT ? Status::kNoFabric : Status::kSystem, "renameat",
+                doomed.path());
+  }
+  RemoveTree(parent.fd(), temporary.c_str());
+  rmdir(parent.path().c_str());  // goes only when it was the last one
+  return Status::kOk;
+}
+
+Status Fabric::AttachFiles(Failure* failure) {
+  Status status = Region::Attach(directory_, kControlName, FileKind::kControl, nullptr,
+                                 /*writable=*/true, &control_, failure);
+  if (status != Status::kOk) return status;
+  const uint64_t* geometry = control_.header().geometry;
+  options_.max_agents = static_cast<uint32_t>(geometry[0] >> 32);
+  options_.max_participants = static_cast<uint32_t>(geometry[0]);
+  options_.mailbox_cells = static_cast<uint32_t>(geometry[1]);
+  options_.mail_segment_bytes = geometry[2];
+  options_.slab_segment_bytes = geometry[3];
+  options_.slab_max_bytes = geometry[4];
+  options_.sender_slab_bytes = geometry[5];
+  options_.histograms = static_cast<uint32_t>(geometry[6]);
+  const std::string path = directory_.path() + "/" + kControlName;
+  errno = 0;
+  if (!Sensible(options_)) {
+    return Fail(failure, Status::kCorrupt, "", path, "a capacity is out of range");
+  }
+  const ControlCut cut = CutControl(options_.max_agents, options_.max_participants);
+  if (cut.bytes != control_.bytes()) {
+    return Fail(failure, Status::kCorrupt, "", path, "its size does not fit its capacities");
+  }
+  uint8_t* const base = control_.base();
+  words_ = reinterpret_cast<ControlWords*>(base + cut.words);
+  slots_ = reinterpret_cast<Slot*>(base + cut.slots);
+  wants_ = Wants(reinterpret_cast<NativeMemory::Word*>(base + cut.wants), slots() + 1);
+  entries_ = reinterpret_cast<Entry*>(base + cut.entries);
+  entry_count_ = cut.entry_count;
+  status = metrics_.Attach(directory_, uuid(), /*writable=*/true, failure);
+  if (status != Status::kOk) return status;
+  mail_.Open(&directory_, uuid(), options_.mail_segment_bytes);
+  slab_.Open(&directory_, uuid(), options_.slab_segment_bytes, options_.slab_max_bytes);
+  bells_ = std::make_unique<std::atomic<int>[]>(slots() + 1);
+  return Status::kOk;
+}
+
+Status Fabric::Check() const noexcept {
+  if (directory_.Removed()) return Status::kRemoved;
+  return control_.Lost() ? Status::kCorrupt : Status::kOk;
+}
+
+uint64_t Fabric::SharedBytes() const noexcept {
+  uint64_t total = 0;
+  const int fd = openat(directory_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const dir = fd >= 0 ? fdopendir(fd) : nullptr;
+  if (!dir) {
+    if (fd >= 0) close(fd);
+    return 0;
+  }
+  while (const dirent* const entry = readdir(dir)) {
+    FileInfo info;
+    if (ReadFileInfo(fd, entry->d_name, &info) && S_ISREG(info.mode)) {
+      total += info.blocks_512 * 512;
+    }
+  }
+  closedir(dir);
+  return total;
+}
+
+Slot* Fabric::SlotAt(uint32_t slot) const noexcept {
+  return slot >= 1 && slot <= slots() ? &slots_[slot] : nullptr;
+}
+
+bool Fabric::ProvenDead(Owner owner) noexcept {
+  Slot* const slot = SlotAt(OwnerSlot(owner));
+  if (!slot) return owner != 0;  // no such participant ever lived: a damaged word
+  const uint64_t word = slot->word.load();
+  if (SlotGeneration(word) != OwnerGeneration(owner)) return true;
+  switch (SlotStateOf(word)) {
+    case SlotState::kLive: {
+      LeaseTester tester(directory_);
+      // The word again: the owner may have left, and its successor not have the lock yet.
+      return !tester.Held(OwnerSlot(owner));
+    }
+    case SlotState::kFree:
+    case SlotState::kReaping:
+      return true;
+  }
+  return true;
+}
+
+bool Fabric::HolderDead(uint64_t holder) noexcept {
+  if (holder == 0) return true;
+  Slot* const slot = SlotAt(HolderSlot(holder));
+  if (!slot) return true;
+  const uint64_t word = slot->word.load();
+  if (SlotStateOf(word) != SlotState::kLive || slot->uid.load() != HolderUid(holder)) return true;
+  LeaseTester tester(directory_);
+  return !tester.Held(HolderSlot(holder));
+}
+
+int Fabric::OpenBell(uint32_t slot) noexcept {
+  char name[16];
+  std::snprintf(name, sizeof name, "bell.%05u", slot);
+  // Read and write: a FIFO opened only to write gives ENXIO and SIGPIPE when its reader is gone.
+  int fd = openat(directory_.fd(), name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) {
+    if (mkfifoat(directory_.fd(), name, 0600) != 0 && errno != EEXIST) return -1;
+    fd = openat(directory_.fd(), name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  }
+  if (fd < 0) return -1;
+  FileInfo info;
+  if (!ReadFileInfo(fd, "", &info) || !S_ISFIFO(info.mode) || info.uid != geteuid()) {
+    close(fd);
+    errno = EINVAL;
+    return -1;
+  }
+  return fd;
+}
+
+void Fabric::WriteBell(uint32_t slot) noexcept {
+  int fd = bells_[slot].load() - 1;
+  bool keep = fd >= 0;
+  if (fd < 0) {
+    fd = OpenBell(slot);
+    if (fd < 0) return;  // its backstop finds what was published
+    if (open_bells_.load() < kMostOpenBells) {
+      int expected = 0;
+      keep = bells_[slot].compare_exchange_strong(expected, fd + 1);
+      if (keep) open_bells_.fetch_add(1);
+    }
+  }
+  const char byte = 1;
+  // EAGAIN means full, hence readable: a success.
+  while (write(fd, &byte, 1) < 0 && errno == EINTR) {
+  }
+  if (!keep) close(fd);
+}
+
+bool Fabric::Ring(uint32_t index) noexcept {
+  Slot* const slot = SlotAt(index);
+  if (!slot) return false;
+  bool woke = false;
+  Doorbell(&slot->doorbell).Ring([&](bool in_loop) {
+    woke = true;
+    if (in_loop) {
+      WriteBell(index);
+    } else {
+      FutexWake(&slot->doorbell);
+    }
+  });
+  return woke;
+}
+
+void Fabric::RingReaders(const MailboxView& view, Owner except) noexcept {
+  for (auto& reader : view.words->readers) {
+    const auto owner = static_cast<Owner>(reader.load());
+    if (owner != 0 && owner != except && Ring(OwnerSlot(owner))) return;
+  }
+}
+
+void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept {
+  auto& room = view.lanes[lane].words()->room;
+  if (cells == 0 || !Wants::AnybodyWants(room)) return;
+  wants_.Pass(room, PackLaneId(view.box, lane), cells,
+              [this](uint32_t slot) { return Ring(slot); });
+}
+
+uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane_index) noexcept {
+  Lane lane = view.lanes[lane_index];
+  const uint32_t freed = lane.Reclaim([&](ChunkRef chunk, uint64_t position) {
+    slab_.Free(chunk, PackPlace(view.box, lane_index, position));
+  });
+  PassRoom(view, lane_index, freed);
+  return freed;
+}
+
+}  // namespace cfc

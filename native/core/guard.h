@@ -1,0 +1,17 @@
+// Guard: turns the SIGBUS of a truncated mapping into an error.
+//
+// Somebody with our rights may truncate a file under our mapping. The next touch would kill the
+// process; the guard puts zeroed private memory in place of what is gone and remembers that the
+// range is lost. Faults outside guarded ranges go on to whoever handled SIGBUS before.
+#pragma once
+
+#include <cstddef>
+
+namespace cfc {
+
+// Returns a handle, or -1 where the table is full (the mapping then has no guard).
+int GuardRange(void* base, size_t bytes) noexcept;
+void UnguardRange(int handle) noexcept;
+bool GuardedRangeLost(int handle) noexcept;
+
+}  // namespace cfc

@@ -1,0 +1,245 @@
+// Layout: every size, offset and constant of the shared files, written once.
+//
+// docs/memory.md draws these bytes; a change here changes it in the same commit and bumps
+// kLayoutMajor (incompatible) or kLayoutMinor (readers of the old one still work).
+//
+// The structures are templates over the memory they live in, so that the code that ships can
+// also run on the memory of a checking scheduler.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace cfc {
+
+static_assert(sizeof(void*) == 8, "cfc needs a 64-bit platform");
+static_assert(std::atomic<uint64_t>::is_always_lock_free, "cfc needs lock-free 64-bit atomics");
+static_assert(std::atomic<uint32_t>::is_always_lock_free, "cfc needs lock-free 32-bit atomics");
+
+struct NativeMemory {
+  using Word = std::atomic<uint64_t>;
+  using Half = std::atomic<uint32_t>;
+};
+
+constexpr uint64_t kMagic = 0x3130'6261'6663'6663;  // "cfcfab01", little-endian
+constexpr uint16_t kLayoutMajor = 1;
+constexpr uint16_t kLayoutMinor = 0;
+constexpr uint32_t kByteOrderMark = 0x0102'0304;
+
+// Words that different processes write lie this far apart: adjacent-line prefetch pulls pairs.
+constexpr size_t kLineBytes = 128;
+constexpr size_t kHeaderBytes = 4096;
+
+enum class FileKind : uint32_t { kControl = 1, kMail = 2, kSlab = 3, kMetrics = 4, kLease = 5 };
+
+// The head of every mapped file. Filled in before the file is published; `ready` is stored last.
+struct FileHeader {
+  uint64_t magic;
+  uint32_t kind;  // FileKind
+  uint16_t layout_major;
+  uint16_t layout_minor;
+  uint32_t compatible_features;
+  uint32_t incompatible_features;
+  uint64_t layout_hash;  // LayoutHash() of the writer
+  uint32_t byte_order;
+  uint32_t page_bytes;
+  uint64_t file_bytes;
+  uint8_t fabric_uuid[16];
+  uint8_t boot_id[16];
+  uint64_t created_at_ms;
+  uint64_t geometry[8];  // meaning by kind, see the Geometry structures
+  uint64_t checksum;     // HeaderChecksum() over everything above
+  uint64_t ready;
+};
+static_assert(sizeof(FileHeader) == 168, "docs/memory.md draws these bytes");
+
+// ---- names
+
+constexpr size_t kMaxNameBytes = 64;
+
+// ---- participants (control file)
+
+constexpr uint32_t kLeaseFiles = 64;
+constexpr uint32_t kMaxSlots = 65'534;  // slot 0 means nobody, 65,535 stays free
+constexpr uint32_t kIntents = 8;
+constexpr uint32_t kRoomClasses = 48;
+constexpr uint64_t kSweepAll = ~uint64_t{0};    // an intent: more lanes than words
+constexpr uint64_t kWantSeveral = (uint64_t{1} << 56) - 1;  // a want: several lanes at once
+
+enum class SlotState : uint32_t { kFree = 0, kLive = 1, kReaping = 2 };
+
+template <class Memory>
+struct SlotOf {
+  alignas(kLineBytes) typename Memory::Word word;  // SlotWord
+  typename Memory::Word uid;         // never used twice in a fabric
+  typename Memory::Word pid;         // for people; decides nothing
+  typename Memory::Word start_time;  // clock ticks since boot, likewise
+  typename Memory::Word agent_hint;  // 1 + index of the agent that it holds, 0: none
+  alignas(kLineBytes) typename Memory::Half doorbell;
+  alignas(kLineBytes) typename Memory::Word intents[kIntents];
+};
+using Slot = SlotOf<NativeMemory>;
+static_assert(sizeof(Slot) == 3 * kLineBytes, "docs/memory.md draws these bytes");
+
+// ---- agents (control file)
+
+enum class EntryKind : uint32_t { kFree = 0, kClaimed = 1, kLive = 2, kQuarantined = 3 };
+
+template <class Memory>
+struct EntryOf {
+  alignas(kLineBytes) typename Memory::Word word;  // generation 16 | hash 20 | owner 24 | kind 4
+  typename Memory::Word holder;       // uid 48 | slot 16 of the participant that it belongs to; 0: nobody
+  typename Memory::Word mailbox;      // MailboxRef with generation
+  typename Memory::Word incarnation;  // grows with each fence
+  typename Memory::Word state;        // AgentState, reported by the agent
+  typename Memory::Word pid;
+  typename Memory::Word joined_at_ms;
+  typename Memory::Word progress_at_ms;  // last delivery, ack or beat, monotonic clock
+  typename Memory::Word restarts;
+  typename Memory::Word spare[7];
+  typename Memory::Word name[kMaxNameBytes / 8];
+  typename Memory::Word role[kMaxNameBytes / 8];
+  typename Memory::Word team[kMaxNameBytes / 8];
+  typename Memory::Word parent[kMaxNameBytes / 8];
+  typename Memory::Word lengths;  // name 8 | role 8 | team 8 | parent 8
+  typename Memory::Word spare2[15];
+};
+using Entry = EntryOf<NativeMemory>;
+static_assert(sizeof(Entry) == 4 * kLineBytes, "docs/memory.md draws these bytes");
+
+enum class AgentState : uint32_t {
+  kSpawned = 0,
+  kWorking = 1,
+  kWaiting = 2,
+  kPaused = 3,
+  kComplete = 4,
+  kFailed = 5
+};
+
+// ---- control file: header page, then these words, slots, wants, entries
+
+template <class Memory>
+struct ControlWordsOf {
+  alignas(kLineBytes) typename Memory::Word next_uid;
+  alignas(kLineBytes) typename Memory::Word slot_hint;
+  alignas(kLineBytes) typename Memory::Word reaped_slots;  // since creation, for people
+};
+using ControlWords = ControlWordsOf<NativeMemory>;
+
+// ---- cells
+
+constexpr size_t kCellBytes = 256;
+constexpr size_t kCellWords = kCellBytes / 8;
+
+// Index of each word in a cell. Words 1 to 11 are the header, the rest is inline payload: the
+// sender's name, the type, then the body where it fits (else `kSlab` refers to it).
+enum CellWord : uint32_t {
+  kState = 0,
+  kSenderUid = 1,
+  kNumber = 2,    // with the uid: the message's id
+  kSequence = 3,  // per sender, mailbox and lane, from 1, without gaps
+  kSentAtNs = 4,  // real-time clock
+  kCorrelationUid = 5,
+  kCorrelationNumber = 6,
+  kSlab = 7,       // ChunkRef of the first chunk, 0: inline
+  kLengths = 8,    // body 32 | from 8 | type 8 | body kind 8 | flags 8
+  kNotBefore = 9,  // lap 32 | monotonic ms 32, set by a nack with a delay; of another lap: none
+  kExpiresAtNs = 10,  // real-time clock, 0: never
+  kCellSpare = 11,
+  kPayload = 12,
+};
+constexpr size_t kInlineBytes = (kCellWords - kPayload) * 8;
+static_assert(kInlineBytes == 160);
+
+template <class Memory>
+struct CellOf {
+  typename Memory::Word words[kCellWords];
+};
+using Cell = CellOf<NativeMemory>;
+static_assert(sizeof(Cell) == kCellBytes, "docs/memory.md draws these bytes");
+
+enum class BodyKind : uint8_t { kBytes = 0, kText = 1, kJson = 2 };
+constexpr uint8_t kFlagReply = 1;  // answers the message that the correlation names
+constexpr uint8_t kFlagAsks = 2;   // its sender waits for a reply
+
+// ---- lanes and mailboxes (mail.NNN)
+
+enum LaneIndex : uint32_t { kControlLane = 0, kWorkLane = 1, kLanes = 2 };
+enum VoidReason : uint32_t { kAcked = 0, kAborted = 1, kDropped = 2, kDeadLettered = 3 };
+constexpr uint32_t kVoidReasons = 3;  // kAborted to kDeadLettered
+
+template <class Memory>
+struct LaneWordsOf {
+  alignas(kLineBytes) typename Memory::Word tail;  // top bit: closing
+  alignas(kLineBytes) typename Memory::Word head;
+  typename Memory::Word voids[kVoidReasons];  // position 32 | count 32, per reason
+  typename Memory::Word stall;                // position 32 | first seen, ms 32
+  alignas(kLineBytes) typename Memory::Word room;  // epoch 16 | classes 48
+};
+using LaneWords = LaneWordsOf<NativeMemory>;
+static_assert(sizeof(LaneWords) == 3 * kLineBytes, "docs/memory.md draws these bytes");
+
+constexpr uint32_t kMaxReaders = 8;
+enum class BoxKind : uint32_t { kFree = 0, kClaimed = 1, kOwned = 2 };
+
+template <class Memory>
+struct MailboxWordsOf {
+  alignas(kLineBytes) typename Memory::Word word;  // generation 32 | owner 24 | kind 4
+  typename Memory::Word agent;                     // entry generation 32 | entry index 32
+  typename Memory::Word spare[14];
+  alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
+  LaneWordsOf<Memory> lanes[kLanes];
+};
+using MailboxWords = MailboxWordsOf<NativeMemory>;
+static_assert(sizeof(MailboxWords) == 8 * kLineBytes, "docs/memory.md draws these bytes");
+
+constexpr uint32_t kMaxSegments = 1000;     // mail.000 to mail.999
+constexpr uint32_t kMaxLaneCells = 65'536;
+constexpr uint32_t kMinLaneCells = 8;
+
+// ---- slab (slab.NNN)
+
+constexpr uint32_t kChunkClasses = 5;
+constexpr uint32_t kChunkBytes[kChunkClasses] = {1024, 4096, 16'384, 65'536, 262'144};
+constexpr uint64_t kMaxBodyBytes = 16u << 20;
+enum class ChunkKind : uint32_t { kFree = 0, kLoaned = 1, kPlaced = 2 };
+
+template <class Memory>
+struct ChunkOf {
+  typename Memory::Word state;  // generation 32 | owner 24 | kind 4 (4 bits spare)
+  typename Memory::Word place;  // mailbox 32 | lane 1 | position 31
+  typename Memory::Word next;   // ChunkRef, 0: last
+  typename Memory::Word spare;
+};
+using Chunk = ChunkOf<NativeMemory>;
+static_assert(sizeof(Chunk) == 32, "docs/memory.md draws these bytes");
+
+// ---- times
+
+constexpr int64_t kBackstopNs = 5'000'000'000;  // the longest sleep without a look
+constexpr int64_t kSuspectNs = 50'000'000;      // the longest while something unfinished is in the way
+constexpr uint32_t kQuarantineMs = 250;         // how long a living owner may hold up the head
+constexpr uint32_t kMaxAttempt = 14;            // four bits; the last value stays free
+
+// FNV-1a over every size above: two builds that disagree refuse each other.
+constexpr uint64_t LayoutHash() noexcept {
+  const uint64_t sizes[] = {
+      sizeof(FileHeader),    sizeof(Slot),      sizeof(Entry),     sizeof(ControlWords),
+      sizeof(Cell),          sizeof(LaneWords), sizeof(MailboxWords), sizeof(Chunk),
+      kHeaderBytes,          kLineBytes,        kMaxNameBytes,     kLeaseFiles,
+      kIntents,              kRoomClasses,      kInlineBytes,      kMaxReaders,
+      kChunkClasses,         kChunkBytes[0],    kChunkBytes[4],    kPayload,
+      offsetof(MailboxWords, readers), offsetof(MailboxWords, lanes),
+      offsetof(Slot, doorbell), offsetof(Slot, intents), offsetof(Entry, name)};
+  uint64_t hash = 0xcbf2'9ce4'8422'2325;
+  for (const uint64_t size : sizes) {
+    for (int byte = 0; byte < 8; ++byte) {
+      hash ^= (size >> (8 * byte)) & 0xff;
+      hash *= 0x100'0000'01b3;
+    }
+  }
+  return hash;
+}
+
+}  // namespace cfc

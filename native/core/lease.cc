@@ -1,0 +1,94 @@
+#include "lease.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+namespace cfc {
+namespace {
+
+constexpr int kMost = 4096;
+
+std::atomic<int> held[kMost];  // 1 + descriptor, 0: free
+std::atomic<uint32_t> forks{0};
+
+void CloseInChild() {
+  for (auto& entry : held) {
+    const int fd = entry.exchange(0) - 1;
+    if (fd >= 0) close(fd);
+  }
+  forks.fetch_add(1);
+}
+
+struct flock ByteOf(uint32_t slot, short type) noexcept {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = slot / kLeaseFiles;
+  lock.l_len = 1;
+  return lock;
+}
+
+}  // namespace
+
+uint32_t ForkGeneration() noexcept { return forks.load(std::memory_order_relaxed); }
+
+void LeaseFileName(uint32_t slot, char out[16]) noexcept {
+  std::snprintf(out, 16, "lease.%02u", slot % kLeaseFiles);
+}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this != &other) {
+    Release();
+    index_ = other.index_;
+    other.index_ = -1;
+  }
+  return *this;
+}
+
+Status Lease::Acquire(const Directory& directory, uint32_t slot, Lease* out) noexcept {
+  static const int registered = pthread_atfork(nullptr, nullptr, CloseInChild);
+  if (registered != 0) return Status::kSystem;
+  char name[16];
+  LeaseFileName(slot, name);
+  Descriptor fd(openat(directory.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid()) return errno == ENOENT ? Status::kRemoved : Status::kSystem;
+  struct flock lock = ByteOf(slot, F_WRLCK);
+  if (fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) {
+    return errno == EAGAIN || errno == EACCES ? Status::kLeaseHeld : Status::kSystem;
+  }
+  for (int i = 0; i < kMost; ++i) {
+    int free = 0;
+    if (!held[i].compare_exchange_strong(free, fd.get() + 1)) continue;
+    fd.Release();
+    out->Release();
+    out->index_ = i;
+    return Status::kOk;
+  }
+  return Status::kSlotsFull;
+}
+
+void Lease::Release() noexcept {
+  if (index_ < 0) return;
+  const int fd = held[index_].exchange(0) - 1;  // already gone in a forked child
+  if (fd >= 0) close(fd);
+  index_ = -1;
+}
+
+bool LeaseTester::Held(uint32_t slot) noexcept {
+  if (file_ != slot % kLeaseFiles || !fd_.valid()) {
+    char name[16];
+    LeaseFileName(slot, name);
+    fd_ = Descriptor(openat(directory_->fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    file_ = slot % kLeaseFiles;
+    if (!fd_.valid()) return true;
+  }
+  struct flock lock = ByteOf(slot, F_WRLCK);
+  if (fcntl(fd_.get(), F_OFD_GETLK, &lock) != 0) return true;
+  return lock.l_type != F_UNLCK;
+}
+
+}  // namespace cfc

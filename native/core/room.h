@@ -1,0 +1,111 @@
+// Room: lets senders sleep until a full lane has room again, without a list that a death could tear.
+//
+// A sender that finds a lane full stores the lane in its own want word, sets its class (slot
+// modulo 48) in the lane's room word, tries again and parks. Whoever moves the head rings one
+// wanting sender per freed cell, in rotation over the classes; a class in which nobody wants is
+// cleared by a swap of the whole word, whose epoch any new want has moved on. A sender that was
+// rung and needs no room after all passes the ring on. native/model/room_model.cc searches it.
+//
+// Wants are dense by class, so that looking for one reads few lines.
+#pragma once
+
+#include <cstdint>
+
+#include "failpoint.h"
+#include "layout.h"
+#include "words.h"
+
+namespace cfc {
+
+constexpr uint64_t kRoomClassMask = (uint64_t{1} << kRoomClasses) - 1;
+
+template <class Memory>
+class WantsOf {
+ public:
+  using Word = typename Memory::Word;
+
+  WantsOf() noexcept = default;
+  // words: PerClass(slots) * kRoomClasses of them.
+  WantsOf(Word* words, uint32_t slots) noexcept : words_(words), per_class_(PerClass(slots)) {}
+
+  static constexpr uint32_t PerClass(uint32_t slots) noexcept {
+    return (slots + kRoomClasses - 1) / kRoomClasses;
+  }
+
+  Word& Of(uint32_t slot) const noexcept {
+    return words_[ClassOf(slot) * per_class_ + slot / kRoomClasses];
+  }
+  static uint32_t ClassOf(uint32_t slot) noexcept { return slot % kRoomClasses; }
+  uint32_t per_class() const noexcept { return per_class_; }
+  static uint32_t SlotAt(uint32_t index, uint32_t cls) noexcept {
+    return index * kRoomClasses + cls;
+  }
+
+  // By a sender that will look for room once more and then park. lane: a lane id or kWantSeveral.
+  // The want carries the generation of its slot, so that a late repair of an earlier holder of the
+  // slot cannot take it away.
+  void Announce(Word& room, Owner me, uint64_t lane) noexcept {
+    const uint32_t slot = OwnerSlot(me);
+    Of(slot).store(PackWant(OwnerGeneration(me), lane));
+    CFC_FAIL_POINT("room.want");
+    uint64_t seen = room.load();
+    while (!room.compare_exchange_weak(seen, NextEpoch(seen) | (seen & kRoomClassMask) |
+                                                 uint64_t{1} << ClassOf(slot))) {
+    }
+    CFC_FAIL_POINT("room.class");
+  }
+
+  // Returns what `owner` wanted (a lane id, kWantSeveral or 0) and forgets it.
+  uint64_t Withdraw(Owner owner) noexcept {
+    Word& want = Of(OwnerSlot(owner));
+    uint64_t seen = want.load();
+    if (WantLane(seen) == 0 || WantGeneration(seen) != OwnerGeneration(owner)) return 0;
+    return want.compare_exchange_strong(seen, 0) ? WantLane(seen) : 0;
+  }
+
+  static bool AnybodyWants(const Word& room) noexcept { return room.load() & kRoomClassMask; }
+
+  // ring(slot) returns whether it woke that one: one that is awake looks for itself.
+  template <class Ring>
+  void Pass(Word& room, uint64_t lane, uint32_t cells, Ring&& ring) noexcept {
+    // Each round rings somebody or clears a class; both are bounded.
+    for (uint32_t round = 0; cells > 0 && round < kRoomClasses + 8; ++round) {
+      uint64_t seen = room.load();
+      if ((seen & kRoomClassMask) == 0) return;
+      const uint32_t cls = NextClass(seen);
+      bool wanted = false;
+      for (uint32_t i = 0; i < per_class_ && cells > 0; ++i) {
+        const uint32_t slot = SlotAt(i, cls);
+        const uint64_t want = WantLane(words_[cls * per_class_ + i].load());
+        if (want != lane && want != kWantSeveral) continue;
+        wanted = true;
+        if (ring(slot)) --cells;
+      }
+      const uint64_t classes = seen & kRoomClassMask;
+      const uint64_t rest = wanted ? classes : classes & ~(uint64_t{1} << cls);
+      room.compare_exchange_strong(seen, NextEpoch(seen) | rest);
+      if (wanted && rest == uint64_t{1} << cls) return;  // everybody was looked at
+    }
+  }
+
+ private:
+  static uint64_t NextEpoch(uint64_t word) noexcept {
+    return ((word >> kRoomClasses) + 1) << kRoomClasses;
+  }
+  // The first wanting class from where the epoch points: rotation without another word.
+  static uint32_t NextClass(uint64_t word) noexcept {
+    const auto start = static_cast<uint32_t>((word >> kRoomClasses) % kRoomClasses);
+    for (uint32_t i = 0; i < kRoomClasses; ++i) {
+      const uint32_t cls = (start + i) % kRoomClasses;
+      if (word >> cls & 1) return cls;
+    }
+    return 0;
+  }
+
+  Word* words_ = nullptr;
+  uint32_t per_class_ = 0;
+};
+
+using Wants = WantsOf<NativeMemory>;
+
+}  // namespace cfc
