@@ -20,6 +20,10 @@
     ],
     'binding_sources': [
       'native/binding/addon.cc',
+      'native/binding/agent_wrap.cc',
+      'native/binding/agent_wrap_receive.cc',
+      'native/binding/fabric_wrap.cc',
+      'native/binding/loop_waiter.cc',
     ],
     'cli_sources': [
       'native/cli/main.cc',

@@ -21,23 +21,31 @@ namespace cfc {
 
 enum class FullPolicy : uint8_t { kReject, kDropOldest };
 
-// A message to send. Texts and body are copied; at most kMaxNameBytes of type.
-struct Outgoing {
-  std::string_view body;
-  std::string_view type;
-  BodyKind kind = BodyKind::kBytes;
-  LaneIndex lane = kWorkLane;
-  FullPolicy when_full = FullPolicy::kReject;
-  uint8_t flags = 0;
-  uint64_t correlation_uid = 0;
-  uint64_t correlation_number = 0;
-  uint64_t expires_at_ns = 0;
-};
-
 // Fabric-wide unique: the sender's participant, and its count of messages.
 struct MessageId {
   uint64_t uid = 0;
   uint64_t number = 0;
+};
+
+// A message to send. Texts and body are copied; at most kMaxNameBytes of type.
+struct Outgoing {
+  std::string_view body = {};
+  std::string_view type = {};
+  BodyKind kind = BodyKind::kBytes;
+  LaneIndex lane = kWorkLane;
+  FullPolicy when_full = FullPolicy::kReject;
+  uint8_t flags = 0;
+  MessageId correlation = {};
+  uint64_t expires_at_ns = 0;
+  bool wants_receipt = false;  // ring us when it is settled
+};
+
+// What a sender is told: the id, and where the message stands until it is settled.
+struct Receipt {
+  MessageId id;
+  LaneIndex lane = kWorkLane;
+  uint64_t position = 0;
+  uint64_t mailbox = 0;
 };
 
 // What an ack needs: where, and the very word of the lease.
@@ -115,12 +123,17 @@ class Agent {
 
   // Finds the recipient anew if the route is empty or stale. kNoAgent.
   Status Resolve(Route* route) noexcept;
-  // Never waits. id may be null. kFull, kNoAgent, kClosed, kTooLarge, kNoSpace, kQuota, kForked.
-  Status TrySend(Route* route, const Outgoing& message, MessageId* id) noexcept;
+  // Never waits. receipt may be null. kFull, kSlabFull, kNoAgent, kClosed, kTooLarge, kNoSpace, kQuota, kForked.
+  Status TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
   // Waits for room until the deadline: kTimedOut.
-  Status Send(Route* route, const Outgoing& message, Deadline deadline, MessageId* id) noexcept;
+  Status Send(Route* route, const Outgoing& message, Deadline deadline, Receipt* receipt) noexcept;
   Status Send(std::string_view to, const Outgoing& message, Deadline deadline,
-              MessageId* id = nullptr) noexcept;
+              Receipt* receipt = nullptr) noexcept;
+  // What became of a message that was sent with wants_receipt: kOk and its reason, kBusy (nobody
+  // acked it yet), kStale (it went long ago; nothing tells how).
+  Status Verdict(const Receipt& receipt, VoidReason* reason) noexcept;
+  // Waits for that. kTimedOut.
+  Status WaitSettled(const Receipt& receipt, VoidReason* reason, Deadline deadline) noexcept;
   // All of them in order, or none: at most a quarter of the lane at a time (BatchLimit). All go to
   // the lane of the first.
   // ids: may be null. accepted: how many were; less than count only with another status than kOk,
@@ -130,6 +143,8 @@ class Agent {
   uint32_t BatchLimit(Route* route, LaneIndex lane) noexcept;
   // Before parking for room: says that we want it, in one lane or (several) in more than one.
   void AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept;
+  // Whether a send would find room now, as far as the lane goes.
+  bool HasRoom(Route* route, LaneIndex lane) noexcept;
   // After waiting for room, whatever came of it.
   void WithdrawRoom(Route* route, LaneIndex lane) noexcept;
 
@@ -140,6 +155,8 @@ class Agent {
   Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr) noexcept;
   // kTimedOut; kOk.
   Status Receive(Delivery* out, Deadline deadline) noexcept;
+  // Blocks until there is mail, taking nothing. kOk, kTimedOut, kFull (as much is leased as may be).
+  Status WaitMail(Deadline deadline) noexcept;
   // Copies the body, wherever it is. kLeaseLost, kCorrupt: deliver nothing.
   Status CopyBody(const Delivery& delivery, void* body) noexcept;
   // kOk, kAlreadyAcked, kLeaseLost.
@@ -149,10 +166,13 @@ class Agent {
   void Reclaim(LaneIndex lane) noexcept;
   // Back into the mailbox; delivered again after delay_ms.
   Status Nack(const LeaseToken& token, uint32_t delay_ms) noexcept;
+  // Puts away a message whose bytes are garbage; it counts as aborted.
+  void Discard(const LeaseToken& token) noexcept;
   // From this process to the agent, once printed: the token changes. kLeaseLost.
   Status HandOver(LeaseToken* token) noexcept;
-  // Something is there to take, as far as a glance tells.
-  bool HasMail(TakeFilter filter) noexcept;
+  // Whether TryTake would find something. longest (may be null): before a sleep, what is in the way
+  // is cleared too, and the longest sleep that is wise comes back (ns).
+  bool HasMail(TakeFilter filter, int64_t* longest) noexcept;
   // While something unfinished of others is in the way: repairs the dead, puts stalled claims
   // aside. Returns the longest sleep that is wise (ns).
   int64_t ClearTheWay() noexcept;

@@ -77,9 +77,8 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       CFC_FAIL_POINT("take.copied");
       if (!lane.Holds(taken.position, taken.word)) continue;  // taken back: deliver nothing
       if (!sound) {
-        counters_.Add(Metric::kCellsCorrupt, 1);
-        lane.Settle(taken.position, taken.word, kAborted);
-        participant_->fabric().Reclaim(view_, index);
+        ++leased_[index];
+        Discard({index, taken.position, taken.word});
         continue;
       }
       out->token = {index, taken.position, taken.word};
@@ -91,7 +90,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
       // Of several readers the sender woke one: if there is more, that one wakes the next.
       if (view_.words->readers[1].load(std::memory_order_relaxed) != 0 &&
-          lane.HasReady(filter, now_ms, cursor_[index])) {
+          lane.Look(filter, now_ms, cursor_[index], nullptr).status == Status::kOk) {
         participant_->fabric().RingReaders(view_, me);
       }
       return Status::kOk;
@@ -102,13 +101,24 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   return capped ? Status::kFull : Status::kEmpty;
 }
 
-bool Agent::HasMail(TakeFilter filter) noexcept {
+bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
   const uint32_t now_ms = NowMs();
-  for (uint32_t index = 0; index < kLanes; ++index) {
-    Lane& lane = view_.lanes[index];
-    if (leased_[index] < MostLeased(lane) && lane.HasReady(filter, now_ms, cursor_[index])) {
-      return true;
+  suspects_.count = 0;
+  for (int round = 0; round < 2; ++round) {
+    for (uint32_t index = 0; index < kLanes; ++index) {
+      Lane& lane = view_.lanes[index];
+      if (leased_[index] >= MostLeased(lane)) continue;
+      const Taken found =
+          lane.Look(filter, now_ms, cursor_[index], longest ? &suspects_ : nullptr);
+      if (found.status == Status::kOk) return true;
+      if (longest && found.delayed && int64_t{found.delay_ms} * 1'000'000 < *longest) {
+        *longest = int64_t{found.delay_ms} * 1'000'000;
+      }
     }
+    if (!longest) return false;
+    const int64_t wise = ClearTheWay();
+    if (wise < *longest) *longest = wise;
+    if (suspects_.count == 0) return false;  // nothing was in the way, so nothing came free
   }
   return false;
 }
@@ -157,6 +167,28 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
   return waited == Status::kOk ? status : waited;
 }
 
+Status Agent::WaitMail(Deadline deadline) noexcept {
+  if (HasMail(TakeFilter::kAll, nullptr)) return Status::kOk;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    if (leased_[lane] >= MostLeased(view_.lanes[lane])) return Status::kFull;
+  }
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  return participant_->WaitUntil(
+      [&](int64_t* longest) {
+        *longest = kBackstopNs;
+        return HasMail(TakeFilter::kAll, longest);
+      },
+      deadline);
+}
+
+void Agent::Discard(const LeaseToken& token) noexcept {
+  counters_.Add(Metric::kCellsCorrupt, 1);
+  if (leased_[token.lane] > 0) --leased_[token.lane];
+  view_.lanes[token.lane].Settle(token.position, token.word, kAborted);
+  Reclaim(token.lane);
+}
+
 Status Agent::CopyBody(const Delivery& delivery, void* body) noexcept {
   if (delivery.BodyIsInline()) {
     const std::string_view inline_body = delivery.InlineBody();
@@ -181,6 +213,8 @@ Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesAcked, 1);
     Progress();
+    const Owner waiting = view_.lanes[token.lane].LeaveVerdict(token.position, kAcked);
+    if (waiting != 0) participant_->fabric().Ring(OwnerSlot(waiting));
   }
   return status;
 }

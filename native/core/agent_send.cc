@@ -133,11 +133,15 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   set(kNumber, number);
   set(kSequence, sequence);
   set(kSentAtNs, static_cast<uint64_t>(RealTimeNs()));
-  set(kCorrelationUid, message.correlation_uid);
-  set(kCorrelationNumber, message.correlation_number);
+  set(kCorrelationUid, message.correlation.uid);
+  set(kCorrelationNumber, message.correlation.number);
   set(kSlab, chunk);
   set(kLengths, PackLengths(lengths));
   set(kExpiresAtNs, message.expires_at_ns);
+  set(kReceipt, message.wants_receipt
+                    ? PackReceipt(route.view.lanes[message.lane].LapOf(position),
+                                  participant_->owner(), 0)
+                    : 0);
   CFC_FAIL_POINT("copy.header");
   alignas(8) char payload[kInlineBytes];
   size_t used = 0;
@@ -160,7 +164,7 @@ void Agent::Sent(Route* route, const Outgoing& message, uint64_t position) noexc
   counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
 }
 
-Status Agent::TrySend(Route* route, const Outgoing& message, MessageId* id) noexcept {
+Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
   Status status = Check(message);
   if (status != Status::kOk) return status;
   Fabric& fabric = participant_->fabric();
@@ -187,7 +191,7 @@ Status Agent::TrySend(Route* route, const Outgoing& message, MessageId* id) noex
     }
     Sent(route, message, position);
     fabric.RingReaders(route->view, me);
-    if (id) *id = {participant_->uid(), number};
+    if (receipt) *receipt = {{participant_->uid(), number}, message.lane, position, route->mailbox};
     return Status::kOk;
   }
   if (chunk != 0) fabric.slab().GiveBack(me, chunk);
@@ -196,18 +200,22 @@ Status Agent::TrySend(Route* route, const Outgoing& message, MessageId* id) noex
 }
 
 Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
-                   MessageId* id) noexcept {
-  Status status = TrySend(route, message, id);
-  if (status != Status::kFull) return status;
+                   Receipt* receipt) noexcept {
+  // Only what others free by and by is worth waiting for.
+  const auto full = [](Status status) {
+    return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota;
+  };
+  Status status = TrySend(route, message, receipt);
+  if (!full(status)) return status;
   counters_.Add(Metric::kSendWaits, 1);
   const int64_t began_ns = MonotonicNs();
   const Status waited = participant_->WaitUntil(
       [&](int64_t* longest) {
         AnnounceRoom(route, message.lane, /*several=*/false);
-        status = TrySend(route, message, id);
-        // Slab chunks come free in other lanes too, without a ring for us.
-        *longest = kSuspectNs;
-        return status != Status::kFull;
+        status = TrySend(route, message, receipt);
+        // Chunks of the slab come free in other lanes too, without a ring for us.
+        *longest = status == Status::kFull ? kBackstopNs : kSuspectNs;
+        return !full(status);
       },
       deadline);
   WithdrawRoom(route, message.lane);
@@ -216,10 +224,31 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
 }
 
 Status Agent::Send(std::string_view to, const Outgoing& message, Deadline deadline,
-                   MessageId* id) noexcept {
+                   Receipt* receipt) noexcept {
   Route route;
   route.name = std::string(to);
-  return Send(&route, message, deadline, id);
+  return Send(&route, message, deadline, receipt);
+}
+
+Status Agent::Verdict(const Receipt& receipt, VoidReason* reason) noexcept {
+  MailboxView view;
+  if (!participant_->fabric().mail().View(MailboxRefBox(receipt.mailbox), &view)) {
+    return Status::kStale;
+  }
+  return view.lanes[receipt.lane].Verdict(receipt.position, reason);
+}
+
+Status Agent::WaitSettled(const Receipt& receipt, VoidReason* reason,
+                          Deadline deadline) noexcept {
+  Status status = Verdict(receipt, reason);
+  if (status != Status::kBusy) return status;
+  const Status waited = participant_->WaitUntil(
+      [&](int64_t*) {
+        status = Verdict(receipt, reason);
+        return status != Status::kBusy;
+      },
+      deadline);
+  return waited == Status::kOk ? status : waited;
 }
 
 uint32_t Agent::BatchLimit(Route* route, LaneIndex lane) noexcept {
@@ -305,6 +334,13 @@ void Agent::AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept {
   participant_->fabric().wants().Announce(
       route->view.lanes[lane].words()->room, participant_->owner(),
       several ? kWantSeveral : PackLaneId(route->view.box, lane));
+}
+
+bool Agent::HasRoom(Route* route, LaneIndex lane) noexcept {
+  if (route->entry == kNoEntry) return true;  // to be found anew, or to be refused
+  const Lane& ring = route->view.lanes[lane];
+  if (!route->view.Is(MailboxRefGeneration(route->mailbox)) || ring.Closing()) return true;
+  return ring.Depth() < ring.capacity() && !AtOwnCap(route, lane);
 }
 
 void Agent::WithdrawRoom(Route* route, LaneIndex lane) noexcept {

@@ -48,10 +48,10 @@ struct AgentRecord {
 
 // What a joining agent says of itself.
 struct AgentSpec {
-  std::string_view name;
-  std::string_view role;
-  std::string_view team;
-  std::string_view parent;
+  std::string_view name = {};  // spelt out, so that {.name = "bob"} leaves nothing to warn of
+  std::string_view role = {};
+  std::string_view team = {};
+  std::string_view parent = {};
   uint32_t mailbox_cells = 0;  // of the work lane; 0: the fabric's default
   bool fence = true;  // a new incarnation: what an earlier life still holds is redelivered
 };

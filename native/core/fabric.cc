@@ -413,9 +413,12 @@ void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) no
 
 uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane_index) noexcept {
   Lane lane = view.lanes[lane_index];
-  const uint32_t freed = lane.Reclaim([&](ChunkRef chunk, uint64_t position) {
-    slab_.Free(chunk, PackPlace(view.box, lane_index, position));
-  });
+  const uint32_t freed =
+      lane.Reclaim([&](ChunkRef chunk, uint64_t position, VoidReason reason) {
+        if (chunk != 0) slab_.Free(chunk, PackPlace(view.box, lane_index, position));
+        const Owner waiting = lane.LeaveVerdict(position, reason);
+        if (waiting != 0) Ring(OwnerSlot(waiting));
+      });
   PassRoom(view, lane_index, freed);
   return freed;
 }

@@ -146,7 +146,7 @@ enum CellWord : uint32_t {
   kLengths = 8,    // body 32 | from 8 | type 8 | body kind 8 | flags 8
   kNotBefore = 9,  // lap 32 | monotonic ms 32, set by a nack with a delay; of another lap: none
   kExpiresAtNs = 10,  // real-time clock, 0: never
-  kCellSpare = 11,
+  kReceipt = 11,  // lap 32 | sender who waits for the ack 24 | 1 + VoidReason once settled 8
   kPayload = 12,
 };
 constexpr size_t kInlineBytes = (kCellWords - kPayload) * 8;
@@ -174,7 +174,7 @@ struct LaneWordsOf {
   alignas(kLineBytes) typename Memory::Word tail;  // top bit: closing
   alignas(kLineBytes) typename Memory::Word head;
   typename Memory::Word voids[kVoidReasons];  // position 32 | count 32, per reason
-  typename Memory::Word stall;                // position 32 | first seen, ms 32
+  typename Memory::Word stall;                // 1 + position 32 | first seen, ms 32
   alignas(kLineBytes) typename Memory::Word room;  // epoch 16 | classes 48
 };
 using LaneWords = LaneWordsOf<NativeMemory>;

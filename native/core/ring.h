@@ -91,6 +91,23 @@ class LaneOf {
     const uint64_t tail = Position(words_->tail.load());
     return tail > head ? (tail - head < capacity_ ? tail - head : capacity_) : 0;
   }
+  // Of those between head and tail: how many wait, and how many somebody has.
+  struct Waiting {
+    uint32_t ready = 0;
+    uint32_t leased = 0;
+  };
+  Waiting CountWaiting() const noexcept {
+    Waiting waiting;
+    const uint64_t head = words_->head.load();
+    for (uint64_t n = Depth(), i = 0; i < n; ++i) {
+      const uint64_t word = At(head + i).words[kState].load();
+      if (CellLap(word) != LapOf(head + i)) continue;
+      const CellKind kind = CellKindOf(word);
+      if (kind == CellKind::kReady) ++waiting.ready;
+      if (kind == CellKind::kLeased || kind == CellKind::kHeld) ++waiting.leased;
+    }
+    return waiting;
+  }
   bool Closing() const noexcept { return words_->tail.load() & kClosing; }
 
   // ---- producer
@@ -175,6 +192,8 @@ class LaneOf {
   // overtake it. now_ms: monotonic, for messages with a delay. suspects: may be null.
   Taken Take(Owner me, TakeFilter filter, uint32_t now_ms, uint64_t* cursor,
              Suspects* suspects) noexcept {
+    uint64_t aside = 0;  // replies come out of the midst of others, which the cursor must not pass
+    if (filter != TakeFilter::kAll) cursor = &aside;
     const uint64_t head = words_->head.load();
     uint64_t from = *cursor;
     if (from < head || from - head > capacity_) from = head;
@@ -189,9 +208,9 @@ class LaneOf {
     return taken;
   }
 
-  // Whether Take would find something, by the same scan, without taking it.
-  bool HasReady(TakeFilter filter, uint32_t now_ms, uint64_t cursor) noexcept {
-    return Take(/*me=*/0, filter, now_ms, &cursor, nullptr).status == Status::kOk;
+  // What Take would find, by the same scan, without taking it.
+  Taken Look(TakeFilter filter, uint32_t now_ms, uint64_t cursor, Suspects* suspects) noexcept {
+    return Take(/*me=*/0, filter, now_ms, &cursor, suspects);
   }
 
   // True while the lease still stands: what was copied before this is the message.
@@ -212,6 +231,32 @@ class LaneOf {
                         CellOwner(seen) == kAcked) ||
                        LapsAhead(CellLap(seen), CellLap(word)) > 0;
     return acked ? Status::kAlreadyAcked : Status::kLeaseLost;
+  }
+
+  // After a message was settled: leaves the verdict for a sender that waits for it. Returns whom to
+  // ring, 0: nobody. Again at the reclaim, in case the one who settled it died before.
+  Owner LeaveVerdict(uint64_t position, VoidReason reason) noexcept {
+    auto& receipt = At(position).words[kReceipt];
+    uint64_t seen = receipt.load(std::memory_order_relaxed);
+    const Owner owner = ReceiptOwner(seen);
+    if (owner == 0 || ReceiptLap(seen) != LapOf(position) || ReceiptVerdict(seen) != 0) return 0;
+    const uint64_t left = PackReceipt(LapOf(position), owner, 1 + reason);
+    return receipt.compare_exchange_strong(seen, left) ? owner : 0;
+  }
+
+  // What became of the message at `position`: kOk with its reason, kBusy (not settled yet), kStale
+  // (settled so long ago that its cell carries another message).
+  Status Verdict(uint64_t position, VoidReason* reason) const noexcept {
+    const uint64_t receipt = At(position).words[kReceipt].load();
+    const uint64_t word = At(position).words[kState].load();
+    if (ReceiptLap(receipt) == LapOf(position) && ReceiptVerdict(receipt) != 0) {
+      *reason = static_cast<VoidReason>((ReceiptVerdict(receipt) - 1) & 3);
+      return Status::kOk;
+    }
+    if (CellLap(word) != LapOf(position)) return Status::kStale;
+    if (CellKindOf(word) != CellKind::kDone) return Status::kBusy;
+    *reason = static_cast<VoidReason>(CellOwner(word) & 3);
+    return Status::kOk;
   }
 
   // Back into the ring, one attempt more. not_before_ms: monotonic, 0 for at once. The delay carries
@@ -239,8 +284,9 @@ class LaneOf {
 
   // ---- anybody
 
-  // Frees what is done at the head and moves it on. before_free(cell): called for a message that
-  // had a payload, after it is done and before its cell is free. Returns how many cells came free.
+  // Frees what is done at the head and moves it on. before_free(chunk, position, reason): called for
+  // each message (not for what was aborted) after it is done and before its cell is free; chunk is
+  // 0 where its body was inline. Returns how many cells came free.
   template <class BeforeFree>
   uint32_t Reclaim(BeforeFree&& before_free) noexcept {
     uint32_t freed = 0;
@@ -261,13 +307,16 @@ class LaneOf {
         if (words_->head.load() == head) return freed;
         continue;
       }
+      if (head % kTallyStep == 0) CatchUp(head, word);
       if (CellKindOf(word) == CellKind::kDone) {
         const uint32_t reason = CellOwner(word);
         if (reason != kAcked && !Count(reason, head, word)) continue;
         CFC_FAIL_POINT("reclaim.counted");
         if (reason != kAborted) {  // the header of an aborted cell may be half written
           const ChunkRef chunk = cell.words[kSlab].load(std::memory_order_relaxed);
-          if (chunk != 0 && cell.words[kState].load() == word) before_free(chunk, head);
+          if (cell.words[kState].load() == word) {
+            before_free(chunk, head, static_cast<VoidReason>(reason & 3));
+          }
         }
         CFC_FAIL_POINT("reclaim.slab");
         cell.words[kState].compare_exchange_strong(word, PackCell(lap + 1, 0, 0, CellKind::kFree));
@@ -294,8 +343,9 @@ class LaneOf {
     uint64_t word = At(head).words[kState].load();
     if (CellKindOf(word) != CellKind::kClaimed || CellLap(word) != LapOf(head)) return false;
     uint64_t stall = words_->stall.load();
-    if (static_cast<uint32_t>(stall >> 32) != static_cast<uint32_t>(head)) {
-      words_->stall.compare_exchange_strong(stall, head << 32 | now_ms);
+    const auto next = static_cast<uint32_t>(head + 1);  // so that zeroed memory names no position
+    if (static_cast<uint32_t>(stall >> 32) != next) {
+      words_->stall.compare_exchange_strong(stall, uint64_t{next} << 32 | now_ms);
       return false;
     }
     if (now_ms - static_cast<uint32_t>(stall) < kQuarantineMs) return false;
@@ -442,6 +492,7 @@ class LaneOf {
 
  private:
   static constexpr uint64_t kNobody = ~uint64_t{0};
+  static constexpr uint64_t kTallyStep = uint64_t{1} << 28;
 
   // The state after a redelivery. At kMaxAttempt the count stands still; the word still differs
   // from every earlier one that a token could name but for the same holder's own.
@@ -473,6 +524,19 @@ class LaneOf {
       if (tally.compare_exchange_strong(seen, PackVoid(next, VoidCount(seen) + 1))) return true;
     }
     return false;
+  }
+
+  // Moves counters that counted nothing for long along with the head, as positions are compared by
+  // signed difference: one that fell 2^31 behind would look as if it were ahead. Whoever frees the
+  // cell or passes it does this first; a late one finds the counter moved or says the same.
+  void CatchUp(uint64_t position, uint64_t word) noexcept {
+    for (auto& tally : words_->voids) {
+      uint64_t seen = tally.load();
+      if (At(position).words[kState].load() != word) return;
+      const auto here = static_cast<uint32_t>(position);
+      if (static_cast<int32_t>(VoidPosition(seen) - here) >= 0) continue;
+      tally.compare_exchange_strong(seen, PackVoid(here, VoidCount(seen)));
+    }
   }
 
   template <class Matches>
@@ -546,7 +610,8 @@ class LaneOf {
   bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, uint32_t now_ms,
               Taken* taken) const noexcept {
     const uint64_t not_before = cell.words[kNotBefore].load(std::memory_order_relaxed);
-    if (CellAttempt(word) != 0 && static_cast<uint32_t>(not_before >> 32) == CellLap(word)) {
+    if (CellAttempt(word) != 0 && static_cast<uint32_t>(not_before) != 0 &&
+        static_cast<uint32_t>(not_before >> 32) == CellLap(word)) {
       const auto left_ms = static_cast<int32_t>(static_cast<uint32_t>(not_before) - now_ms);
       if (left_ms > 0) {
         const auto delay_ms = static_cast<uint32_t>(left_ms);

@@ -100,11 +100,11 @@ Status Slab::Grow(uint32_t chunk_class) noexcept {
     known_.store(index + 1);
     return Status::kOk;
   }
-  if (index >= max_segments_) return Status::kFull;
+  if (index >= max_segments_) return Status::kSlabFull;
   char name[16];
   SegmentName(index, name);
   const Cut cut = CutSegment(segment_bytes_, kChunkBytes[chunk_class]);
-  if (cut.chunks == 0) return Status::kFull;
+  if (cut.chunks == 0) return Status::kSlabFull;
   FileHeader header = {};
   header.kind = static_cast<uint32_t>(FileKind::kSlab);
   std::memcpy(header.fabric_uuid, uuid_, sizeof header.fabric_uuid);
@@ -153,7 +153,7 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
     const Status grown = Grow(chunk_class);
     if (grown != Status::kOk) return grown;
   }
-  return Status::kFull;
+  return Status::kSlabFull;
 }
 
 Status Slab::Borrow(Owner me, uint64_t bytes, ChunkRef* first) noexcept {

@@ -41,7 +41,7 @@ class Slab {
   void Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
             uint64_t max_bytes) noexcept;
 
-  // Takes chunks for `bytes` and chains them. kFull (no chunk left, the slab may not grow),
+  // Takes chunks for `bytes` and chains them. kSlabFull (no chunk left, the slab may not grow),
   // kNoSpace (the file system has no room to grow), kTooLarge.
   Status Borrow(Owner me, uint64_t bytes, ChunkRef* first) noexcept;
   void Write(ChunkRef first, const void* body, uint64_t bytes) noexcept;

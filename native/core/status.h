@@ -31,6 +31,7 @@ namespace cfc {
   X(kCountersFull, "the metrics table is full")                             \
   X(kReadersFull, "the mailbox has as many readers as it can")              \
   X(kNoSpace, "the file system has not enough room")                        \
+  X(kSlabFull, "the fabric's memory for large bodies is full")              \
   X(kQuota, "the sender holds as much payload memory as it may")            \
   X(kForeign, "a file or directory belongs to somebody else or is open to others") \
   X(kNotRegular, "something else than a plain file or directory is in the way")    \

@@ -200,6 +200,19 @@ constexpr uint32_t VoidPosition(uint64_t word) noexcept {
 }
 constexpr uint32_t VoidCount(uint64_t word) noexcept { return static_cast<uint32_t>(word); }
 
+// ---- receipt: lap 32 | owner 24 | verdict 8 (0: none yet, else 1 + VoidReason)
+
+constexpr uint64_t PackReceipt(uint32_t lap, Owner owner, uint32_t verdict) noexcept {
+  return uint64_t{lap} << 32 | uint64_t{owner & kOwnerMask} << 8 | (verdict & 0xff);
+}
+constexpr uint32_t ReceiptLap(uint64_t word) noexcept { return static_cast<uint32_t>(word >> 32); }
+constexpr Owner ReceiptOwner(uint64_t word) noexcept {
+  return static_cast<Owner>(word >> 8) & kOwnerMask;
+}
+constexpr uint32_t ReceiptVerdict(uint64_t word) noexcept {
+  return static_cast<uint32_t>(word) & 0xff;
+}
+
 // ---- cell lengths: body 32 | from 8 | type 8 | body kind 8 | flags 8
 
 struct CellLengths {

@@ -1,0 +1,411 @@
+// The sending half of AgentWrap, and what is common.
+#include "agent_wrap.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "convert.h"
+
+namespace cfc::binding {
+namespace {
+
+// Bits of the options number of trySend; exported to JavaScript by DefineConstants.
+constexpr uint32_t kKindMask = 3;
+constexpr uint32_t kWorkLaneBit = 4;
+constexpr uint32_t kReplyBit = 8;
+constexpr uint32_t kAsksBit = 16;
+constexpr uint32_t kDropOldestBit = 32;
+constexpr uint32_t kReceiptBit = 64;
+
+constexpr size_t kMostTypes = 4096;  // remembered at a time
+
+uint64_t ToCount(const Napi::Value& value) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0;
+  return number > 0 ? static_cast<uint64_t>(number) : 0;
+}
+
+}  // namespace
+
+Napi::Function AgentWrap::Define(Napi::Env env) {
+  return DefineClass(env, "NativeAgent",
+                     {InstanceMethod<&AgentWrap::Info>("info"),
+                      InstanceMethod<&AgentWrap::Route>("route"),
+                      InstanceMethod<&AgentWrap::TypeId>("typeId"),
+                      InstanceMethod<&AgentWrap::TrySend>("trySend"),
+                      InstanceMethod<&AgentWrap::TrySendBatch>("trySendBatch"),
+                      InstanceMethod<&AgentWrap::BatchLimit>("batchLimit"),
+                      InstanceMethod<&AgentWrap::WaitRoom>("waitRoom"),
+                      InstanceMethod<&AgentWrap::StopWaitRoom>("stopWaitRoom"),
+                      InstanceMethod<&AgentWrap::WaitVerdict>("waitVerdict"),
+                      InstanceMethod<&AgentWrap::Verdict>("verdict"),
+                      InstanceMethod<&AgentWrap::ReaderLives>("readerLives"),
+                      InstanceMethod<&AgentWrap::Expect>("expect"),
+                      InstanceMethod<&AgentWrap::Take>("take"),
+                      InstanceMethod<&AgentWrap::Wait>("wait"),
+                      InstanceMethod<&AgentWrap::Ack>("ack"),
+                      InstanceMethod<&AgentWrap::AckMany>("ackMany"),
+                      InstanceMethod<&AgentWrap::Nack>("nack"),
+                      InstanceMethod<&AgentWrap::HandOver>("handOver"),
+                      InstanceMethod<&AgentWrap::SettleHeld>("settleHeld"),
+                      InstanceMethod<&AgentWrap::Peek>("peek"),
+                      InstanceMethod<&AgentWrap::Depth>("depth"),
+                      InstanceMethod<&AgentWrap::Clear>("clear"),
+                      InstanceMethod<&AgentWrap::SetState>("setState"),
+                      InstanceMethod<&AgentWrap::Progress>("progress"),
+                      InstanceMethod<&AgentWrap::CounterValues>("counterValues"),
+                      InstanceMethod<&AgentWrap::HistogramWords>("histogramWords"),
+                      InstanceMethod<&AgentWrap::LeaveFromScript>("leave")});
+}
+
+// new NativeAgent(fabric, {name, role, team, parent, mailboxCells, fence}, holder)
+AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const Napi::Env env = info.Env();
+  const auto fabric = info[0].As<Napi::Object>();
+  FabricWrap* const owner = FabricWrap::Unwrap(fabric);
+  const auto spec_object = info[1].As<Napi::Object>();
+  Failure failure;
+  Status status = owner->Register(&failure);
+  if (status == Status::kOk) {
+    const std::string name = ToText(spec_object.Get("name"));
+    const std::string role = ToText(spec_object.Get("role"));
+    const std::string team = ToText(spec_object.Get("team"));
+    const std::string parent = ToText(spec_object.Get("parent"));
+    AgentSpec spec;
+    spec.name = name;
+    spec.role = role;
+    spec.team = team;
+    spec.parent = parent;
+    spec.mailbox_cells =
+        static_cast<uint32_t>(std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")),
+                                                 uint64_t{kMaxLaneCells} + 1));
+    spec.fence = spec_object.Get("fence").ToBoolean();
+    status = agent_.Join(&owner->participant(), spec, &failure);
+  }
+  if (status != Status::kOk) {
+    ThrowFailure(env, status, failure);
+    return;
+  }
+  owner_ = owner;
+  owner_reference_ = Napi::Persistent(fabric);
+  fabric_ = owner->fabric();
+  owner_->Add(this);
+  types_.emplace_back();  // type 0 is none
+  taken_.resize(1);
+
+  auto holder = info[2].As<Napi::Object>();
+  auto table = Napi::Float64Array::New(env, kColumns * kMostTaken);
+  table_ = table.Data();
+  holder.Set("table", table);
+  holder.Set("texts", Napi::Array::New(env));
+  holder_ = Napi::Persistent(holder);
+  Intern(env, "");
+}
+
+AgentWrap::~AgentWrap() { Leave(); }
+
+void AgentWrap::Leave() noexcept {
+  if (!owner_) return;
+  DetachCounters();
+  agent_.Leave();
+  owner_->Remove(this);
+  owner_ = nullptr;
+  expects_ = 0;
+  room_waits_.clear();
+  verdict_waits_.clear();
+}
+
+Napi::Value AgentWrap::LeaveFromScript(const Napi::CallbackInfo& info) {
+  Leave();
+  owner_reference_.Reset();
+  return info.Env().Undefined();
+}
+
+Napi::Value AgentWrap::Info(const Napi::CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  if (!owner_) return out;
+  out.Set("name", agent_.name());
+  out.Set("entry", agent_.entry());
+  out.Set("incarnation", agent_.incarnation());
+  out.Set("uid", static_cast<double>(agent_.participant().uid()));
+  out.Set("workCells", agent_.mailbox().lanes[kWorkLane].capacity());
+  out.Set("controlCells", agent_.mailbox().lanes[kControlLane].capacity());
+  return out;
+}
+
+cfc::Route* AgentWrap::RouteAt(uint32_t index) noexcept {
+  return owner_ && index < routes_.size() ? routes_[index].get() : nullptr;
+}
+
+// route(name): a number for it, or a negative status where nobody has the name
+Napi::Value AgentWrap::Route(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  const std::string name = ToText(info[0]);
+  if (!IsValidName(name)) return Napi::Number::New(env, Negative(Status::kInvalid));
+  const auto found = route_index_.find(name);
+  if (found != route_index_.end()) return Napi::Number::New(env, found->second);
+  auto route = std::make_unique<cfc::Route>();
+  route->name = name;
+  const Status status = agent_.Resolve(route.get());
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  const auto index = static_cast<uint32_t>(routes_.size());
+  routes_.push_back(static_cast<std::unique_ptr<cfc::Route>&&>(route));
+  route_index_.emplace(name, index);
+  return Napi::Number::New(env, index);
+}
+
+// typeId(type): a number for trySend
+Napi::Value AgentWrap::TypeId(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::string type = ToText(info[0]);
+  if (type.size() > kMaxNameBytes) return Napi::Number::New(env, Negative(Status::kInvalid));
+  if (types_.size() >= kMostTypes) return Napi::Number::New(env, Negative(Status::kFull));
+  types_.push_back(static_cast<std::string&&>(type));
+  return Napi::Number::New(env, static_cast<double>(types_.size() - 1));
+}
+
+bool AgentWrap::BodyOf(const Napi::Value& value, size_t* offset, std::string_view* body) {
+  napi_env env = value.Env();
+  napi_typedarray_type type;
+  size_t length;
+  void* data;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) == napi_ok) {
+    if (type != napi_uint8_array) return false;
+    *body = {static_cast<const char*>(data), length};
+    *offset = std::string::npos;
+    return true;
+  }
+  const size_t begin = scratch_.size();
+  constexpr size_t kGuess = 1024;
+  scratch_.resize(begin + kGuess);
+  size_t bytes = 0;
+  if (napi_get_value_string_utf8(env, value, scratch_.data() + begin, kGuess, &bytes) != napi_ok) {
+    scratch_.resize(begin);
+    return false;
+  }
+  if (bytes + 4 >= kGuess) {  // perhaps cut
+    napi_get_value_string_utf8(env, value, nullptr, 0, &bytes);
+    scratch_.resize(begin + bytes + 1);
+    napi_get_value_string_utf8(env, value, scratch_.data() + begin, bytes + 1, &bytes);
+  }
+  scratch_.resize(begin + bytes);
+  *offset = begin;
+  *body = {nullptr, bytes};
+  return true;
+}
+
+// From info[at]: options, type, and for a reply the id that it answers.
+Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoing* message) {
+  const uint32_t options = info[at].As<Napi::Number>().Uint32Value();
+  const uint32_t type = info[at + 1].As<Napi::Number>().Uint32Value();
+  if (type >= types_.size()) return Status::kInvalid;
+  message->type = types_[type];
+  message->kind = static_cast<BodyKind>(options & kKindMask);
+  message->lane = options & kWorkLaneBit ? kWorkLane : kControlLane;
+  message->flags = (options & kReplyBit ? kFlagReply : 0) | (options & kAsksBit ? kFlagAsks : 0);
+  message->when_full =
+      options & kDropOldestBit ? FullPolicy::kDropOldest : FullPolicy::kReject;
+  message->wants_receipt = options & kReceiptBit;
+  if (options & kReplyBit) message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
+  return Status::kOk;
+}
+
+// trySend(route, body, options, type, correlationUid?, correlationNumber?): the message's number,
+// or a negative status
+Napi::Value AgentWrap::TrySend(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
+  if (!route) return Napi::Number::New(env, Negative(Status::kClosed));
+  Outgoing message;
+  size_t offset;
+  scratch_.clear();
+  Status status = FillOutgoing(info, 2, &message);
+  if (status == Status::kOk && !BodyOf(info[1], &offset, &message.body)) status = Status::kInvalid;
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  if (offset != std::string::npos) message.body = {scratch_.data() + offset, message.body.size()};
+  Receipt receipt;
+  status = agent_.TrySend(route, message, &receipt);
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  if (message.wants_receipt) verdict_waits_.push_back(receipt);
+  return Napi::Number::New(env, static_cast<double>(receipt.id.number));
+}
+
+// trySendBatch(route, bodies, kinds: Uint8Array, options, type, numbers: Float64Array): a status
+// (negative, or 0); numbers[0] becomes how many were accepted, then the numbers of those
+Napi::Value AgentWrap::TrySendBatch(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
+  if (!route) return Napi::Number::New(env, Negative(Status::kClosed));
+  const auto bodies = info[1].As<Napi::Array>();
+  const auto kinds = info[2].As<Napi::Uint8Array>();
+  auto numbers = info[5].As<Napi::Float64Array>();
+  const uint32_t count = bodies.Length();
+  numbers[0] = 0;
+  if (kinds.ElementLength() < count || numbers.ElementLength() < count + 1) {
+    return Napi::Number::New(env, Negative(Status::kInvalid));
+  }
+  Outgoing common;
+  Status status = FillOutgoing(info, 3, &common);
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  std::vector<Outgoing> messages(count, common);
+  std::vector<size_t> offsets(count);
+  scratch_.clear();
+  for (uint32_t i = 0; i < count; ++i) {
+    const Napi::HandleScope scope(env);
+    if (!BodyOf(bodies.Get(i), &offsets[i], &messages[i].body)) {
+      return Napi::Number::New(env, Negative(Status::kInvalid));
+    }
+    messages[i].kind = static_cast<BodyKind>(kinds[i] & kKindMask);
+  }
+  for (uint32_t i = 0; i < count; ++i) {  // now the scratch text stays where it is
+    if (offsets[i] != std::string::npos) {
+      messages[i].body = {scratch_.data() + offsets[i], messages[i].body.size()};
+    }
+  }
+  std::vector<MessageId> ids(count);
+  uint32_t accepted = 0;
+  status = agent_.TrySendBatch(route, messages.data(), count, ids.data(), &accepted);
+  numbers[0] = accepted;
+  for (uint32_t i = 0; i < accepted; ++i) numbers[i + 1] = static_cast<double>(ids[i].number);
+  return Napi::Number::New(env, Negative(status));
+}
+
+Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
+  cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
+  const bool work = info[1].ToBoolean();
+  return Napi::Number::New(
+      info.Env(), route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
+}
+
+// waitRoom(route, work): from now on, room there wakes the loop. To be followed by another try.
+Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
+  cfc::Route* const route = RouteAt(index);
+  if (!route) return info.Env().Undefined();
+  const auto found =
+      std::find_if(room_waits_.begin(), room_waits_.end(), [&](const RoomWait& wait) {
+        return wait.route == index && wait.lane == lane;
+      });
+  if (found == room_waits_.end()) {
+    room_waits_.push_back({index, lane, 1});
+  } else {
+    ++found->waiters;
+  }
+  agent_.AnnounceRoom(route, lane, /*several=*/true);
+  return info.Env().Undefined();
+}
+
+Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
+  for (size_t i = 0; i < room_waits_.size(); ++i) {
+    RoomWait& wait = room_waits_[i];
+    if (wait.route != index || wait.lane != lane || --wait.waiters > 0) continue;
+    room_waits_.erase(room_waits_.begin() + static_cast<std::ptrdiff_t>(i));
+    // Passes the ring on; others of ours that still wait say so again.
+    if (cfc::Route* const route = RouteAt(index)) agent_.WithdrawRoom(route, lane);
+    for (const RoomWait& other : room_waits_) {
+      if (cfc::Route* const route = RouteAt(other.route)) {
+        agent_.AnnounceRoom(route, other.lane, /*several=*/true);
+      }
+    }
+    break;
+  }
+  return info.Env().Undefined();
+}
+
+// verdict(number): 0 acked, 1 aborted, 2 dropped, 3 dead-lettered, or a negative status (kBusy: not
+// yet). Once it answered, the message is no longer waited for.
+Napi::Value AgentWrap::Verdict(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const uint64_t number = ToCount(info[0]);
+  for (size_t i = 0; owner_ && i < verdict_waits_.size(); ++i) {
+    if (verdict_waits_[i].id.number != number) continue;
+    VoidReason reason = kAcked;
+    const Status status = agent_.Verdict(verdict_waits_[i], &reason);
+    if (status == Status::kBusy) return Napi::Number::New(env, Negative(status));
+    verdict_waits_.erase(verdict_waits_.begin() + static_cast<std::ptrdiff_t>(i));
+    return Napi::Number::New(env, status == Status::kOk ? static_cast<double>(reason)
+                                                        : Negative(status));
+  }
+  return Napi::Number::New(env, Negative(Status::kStale));
+}
+
+// waitVerdict(number): gives up waiting for it
+Napi::Value AgentWrap::WaitVerdict(const Napi::CallbackInfo& info) {
+  const uint64_t number = ToCount(info[0]);
+  std::erase_if(verdict_waits_,
+                [number](const Receipt& receipt) { return receipt.id.number == number; });
+  return info.Env().Undefined();
+}
+
+// readerLives(name): false where nobody alive holds the name
+Napi::Value AgentWrap::ReaderLives(const Napi::CallbackInfo& info) {
+  AgentRecord record;
+  const bool lives =
+      owner_ &&
+      AgentDirectory(fabric_.get()).Find(ToText(info[0]), &record) == Status::kOk &&
+      !fabric_->HolderDead(record.holder);
+  return Napi::Boolean::New(info.Env(), lives);
+}
+
+Napi::Value AgentWrap::SetState(const Napi::CallbackInfo& info) {
+  if (owner_) agent_.SetState(static_cast<AgentState>(info[0].ToNumber().Uint32Value() % 6));
+  return info.Env().Undefined();
+}
+
+Napi::Value AgentWrap::Progress(const Napi::CallbackInfo& info) {
+  if (owner_) agent_.Progress();
+  return info.Env().Undefined();
+}
+
+// ---- counters: written in place by JavaScript
+
+// An external buffer keeps the mapping alive; leaving detaches it, so that JavaScript cannot write
+// into a block that has another owner by then.
+Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  double* const values = owner_ ? agent_.counters().data() : nullptr;
+  if (!values) return env.Undefined();
+  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
+  auto buffer = Napi::ArrayBuffer::New(
+      env, values, kBlockValues * sizeof(double),
+      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  counter_buffers_.push_back(Napi::Persistent(buffer));
+  return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
+}
+
+// histogramWords(metric): Float64Array over the words of our histogram, or a negative status
+Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  HistogramWriter writer;
+  const Status status = fabric_->metrics().ClaimHistogram(
+      agent_.counters(), info[0].ToNumber().Uint32Value(),
+      [this](uint32_t block, uint64_t uid) {
+        // The histograms of whoever counted there may go when the entry has another holder by now.
+        AgentRecord record;
+        return !AgentDirectory(fabric_.get()).Read(block, &record) ||
+               (HolderUid(record.holder) != uid && fabric_->HolderDead(record.holder));
+      },
+      &writer);
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
+  auto buffer = Napi::ArrayBuffer::New(
+      env, writer.data(), HistogramShape::kWords * sizeof(double),
+      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  counter_buffers_.push_back(Napi::Persistent(buffer));
+  return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
+}
+
+void AgentWrap::DetachCounters() noexcept {
+  for (auto& reference : counter_buffers_) {
+    const Napi::HandleScope scope(Env());
+    Napi::ArrayBuffer buffer = reference.Value();
+    if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
+  }
+  counter_buffers_.clear();
+}
+
+}  // namespace cfc::binding

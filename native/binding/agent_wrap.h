@@ -1,0 +1,131 @@
+// AgentWrap: an agent as JavaScript drives it.
+//
+// Hot functions take and answer numbers, throw nothing and allocate nothing; a negative answer is
+// a status. Routes, leases and texts are small integers on the JavaScript side. Bodies are copied
+// into a buffer that is never written again once JavaScript has it; what is known of each message
+// goes into one table of doubles that the next take overwrites.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/agent.h"
+#include "fabric_wrap.h"
+
+namespace cfc::binding {
+
+// Columns of the table that take() fills, one row a message.
+enum Column : uint32_t {
+  kBodyOffset,
+  kBodyBytes,
+  kBodyKindColumn,
+  kFlagsColumn,
+  kLaneColumn,
+  kAttemptColumn,
+  kUidColumn,
+  kNumberColumn,
+  kSequenceColumn,
+  kSentAtMsColumn,
+  kCorrelationUidColumn,
+  kCorrelationNumberColumn,
+  kFromColumn,
+  kTypeColumn,
+  kLeaseColumn,
+  kColumns
+};
+constexpr uint32_t kMostTaken = 256;  // messages a take
+
+class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+  // new NativeAgent(fabric, spec): joins, or throws a failure.
+  explicit AgentWrap(const Napi::CallbackInfo& info);
+  ~AgentWrap() override;
+
+  // By FabricWrap: something that JavaScript waits for is there.
+  bool Look(int64_t* longest) noexcept;
+  void Leave() noexcept;
+
+ private:
+  Napi::Value Info(const Napi::CallbackInfo& info);
+  Napi::Value Route(const Napi::CallbackInfo& info);
+  Napi::Value TypeId(const Napi::CallbackInfo& info);
+  Napi::Value TrySend(const Napi::CallbackInfo& info);
+  Napi::Value TrySendBatch(const Napi::CallbackInfo& info);
+  Napi::Value BatchLimit(const Napi::CallbackInfo& info);
+  Napi::Value WaitRoom(const Napi::CallbackInfo& info);
+  Napi::Value StopWaitRoom(const Napi::CallbackInfo& info);
+  Napi::Value WaitVerdict(const Napi::CallbackInfo& info);
+  Napi::Value Verdict(const Napi::CallbackInfo& info);
+  Napi::Value ReaderLives(const Napi::CallbackInfo& info);
+  Napi::Value Expect(const Napi::CallbackInfo& info);
+  Napi::Value Take(const Napi::CallbackInfo& info);
+  Napi::Value Wait(const Napi::CallbackInfo& info);
+  Napi::Value Ack(const Napi::CallbackInfo& info);
+  Napi::Value AckMany(const Napi::CallbackInfo& info);
+  Napi::Value Nack(const Napi::CallbackInfo& info);
+  Napi::Value HandOver(const Napi::CallbackInfo& info);
+  Napi::Value SettleHeld(const Napi::CallbackInfo& info);
+  Napi::Value Peek(const Napi::CallbackInfo& info);
+  Napi::Value Depth(const Napi::CallbackInfo& info);
+  Napi::Value Clear(const Napi::CallbackInfo& info);
+  Napi::Value SetState(const Napi::CallbackInfo& info);
+  Napi::Value Progress(const Napi::CallbackInfo& info);
+  Napi::Value CounterValues(const Napi::CallbackInfo& info);
+  Napi::Value HistogramWords(const Napi::CallbackInfo& info);
+  Napi::Value LeaveFromScript(const Napi::CallbackInfo& info);
+
+  struct RoomWait {
+    uint32_t route;
+    LaneIndex lane;
+    uint32_t waiters;
+  };
+
+  Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);
+  // Where a body is for as long as a call lasts: the bytes themselves, or text encoded into
+  // scratch_ from `offset` on.
+  bool BodyOf(const Napi::Value& value, size_t* offset, std::string_view* body);
+  uint32_t KeepLease(const LeaseToken& token);
+  const LeaseToken* LeaseAt(uint32_t index) const noexcept;
+  void ForgetLease(uint32_t index);
+  uint32_t Intern(Napi::Env env, std::string_view text);
+  uint8_t* Reserve(Napi::Env env, size_t bytes, size_t* offset);
+  void WriteRow(Napi::Env env, double* row, const Delivery& delivery);
+  double* Table() noexcept { return table_; }
+  void DetachCounters() noexcept;
+  cfc::Route* RouteAt(uint32_t index) noexcept;
+
+  FabricWrap* owner_ = nullptr;
+  Napi::ObjectReference owner_reference_;
+  std::shared_ptr<Fabric> fabric_;
+  cfc::Agent agent_;
+  std::vector<std::unique_ptr<cfc::Route>> routes_;
+  std::unordered_map<std::string, uint32_t> route_index_;
+  std::vector<std::string> types_;
+  std::vector<LeaseToken> leases_;
+  std::vector<uint32_t> free_leases_;
+  std::vector<Delivery> taken_;
+  std::vector<RoomWait> room_waits_;
+  std::vector<Receipt> verdict_waits_;
+  std::string scratch_;
+  // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.
+  uint32_t expects_ = 0;
+
+  Napi::ObjectReference holder_;  // {table, texts, buffer}: shared with JavaScript
+  double* table_ = nullptr;
+  uint8_t* arena_ = nullptr;
+  size_t arena_used_ = 0;
+  size_t arena_bytes_ = 0;
+  std::unordered_map<std::string, uint32_t> texts_;
+  std::string last_from_;
+  uint32_t last_from_id_ = 0;
+  std::string last_type_;
+  uint32_t last_type_id_ = 0;
+  std::vector<Napi::Reference<Napi::ArrayBuffer>> counter_buffers_;
+};
+
+}  // namespace cfc::binding

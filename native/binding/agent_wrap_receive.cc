@@ -1,0 +1,306 @@
+// The receiving half of AgentWrap.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "agent_wrap.h"
+#include "convert.h"
+
+namespace cfc::binding {
+namespace {
+
+constexpr size_t kArenaBytes = 64 * 1024;  // shared by small bodies, taken one after the other
+constexpr size_t kMostTexts = 8192;        // senders and types remembered at a time
+
+}  // namespace
+
+bool AgentWrap::Look(int64_t* longest) noexcept {
+  if (!owner_) return false;
+  if (expects_ != 0 &&
+      agent_.HasMail(expects_ == 1 ? TakeFilter::kRepliesOnly : TakeFilter::kAll, longest)) {
+    return true;
+  }
+  for (const RoomWait& wait : room_waits_) {
+    cfc::Route* const route = RouteAt(wait.route);
+    if (route && agent_.HasRoom(route, wait.lane)) return true;
+  }
+  for (const Receipt& receipt : verdict_waits_) {
+    VoidReason reason;
+    if (agent_.Verdict(receipt, &reason) != Status::kBusy) return true;
+  }
+  return false;
+}
+
+// expect(what): 0 nothing, 1 replies, 2 all mail wakes the loop
+Napi::Value AgentWrap::Expect(const Napi::CallbackInfo& info) {
+  expects_ = info[0].As<Napi::Number>().Uint32Value();
+  return info.Env().Undefined();
+}
+
+uint32_t AgentWrap::KeepLease(const LeaseToken& token) {
+  if (free_leases_.empty()) {
+    leases_.push_back(token);
+    return static_cast<uint32_t>(leases_.size() - 1);
+  }
+  const uint32_t index = free_leases_.back();
+  free_leases_.pop_back();
+  leases_[index] = token;
+  return index;
+}
+
+const LeaseToken* AgentWrap::LeaseAt(uint32_t index) const noexcept {
+  return owner_ && index < leases_.size() && leases_[index].word != 0 ? &leases_[index] : nullptr;
+}
+
+void AgentWrap::ForgetLease(uint32_t index) {
+  leases_[index].word = 0;
+  free_leases_.push_back(index);
+}
+
+uint32_t AgentWrap::Intern(Napi::Env env, std::string_view text) {
+  std::string key(text);
+  const auto found = texts_.find(key);
+  if (found != texts_.end()) return found->second;
+  if (texts_.size() >= kMostTexts) {
+    // JavaScript has taken copies of what it read: begin anew.
+    texts_.clear();
+    holder_.Value().Set("texts", Napi::Array::New(env));
+    last_from_.clear();
+    last_type_.clear();
+    last_from_id_ = last_type_id_ = 0;
+    texts_.emplace("", 0);
+    holder_.Value().Get("texts").As<Napi::Array>().Set(0u, Napi::String::New(env, ""));
+    if (text.empty()) return 0;
+  }
+  const auto id = static_cast<uint32_t>(texts_.size());
+  holder_.Value().Get("texts").As<Napi::Array>().Set(id, ToValue(env, text));
+  texts_.emplace(static_cast<std::string&&>(key), id);
+  return id;
+}
+
+// Room for `bytes` that nobody else will ever write again. A new buffer is not zeroed: every byte
+// that JavaScript can see was copied into it first… but for the arena's rest, which was.
+uint8_t* AgentWrap::Reserve(Napi::Env env, size_t bytes, size_t* offset) {
+  if (arena_bytes_ - arena_used_ < bytes) {
+    const size_t size = std::max(bytes, kArenaBytes);
+    Napi::ArrayBuffer buffer;
+    if (size == kArenaBytes) {
+      buffer = Napi::ArrayBuffer::New(env, size);
+    } else {
+      void* const memory = std::malloc(size);
+      if (!memory) return nullptr;
+      buffer = Napi::ArrayBuffer::New(env, memory, size,
+                                      [](Napi::Env, void* data) { std::free(data); });
+    }
+    holder_.Value().Set("buffer", buffer);
+    arena_ = static_cast<uint8_t*>(buffer.Data());
+    arena_bytes_ = size;
+    arena_used_ = 0;
+  }
+  *offset = arena_used_;
+  uint8_t* const at = arena_ + arena_used_;
+  arena_used_ = std::min(arena_bytes_, (arena_used_ + bytes + 7) & ~size_t{7});
+  return at;
+}
+
+void AgentWrap::WriteRow(Napi::Env env, double* row, const Delivery& delivery) {
+  if (delivery.From() != last_from_ || last_from_id_ == 0) {
+    last_from_ = std::string(delivery.From());
+    last_from_id_ = Intern(env, last_from_);
+  }
+  if (delivery.Type() != last_type_) {
+    last_type_ = std::string(delivery.Type());
+    last_type_id_ = Intern(env, last_type_);
+  }
+  row[kBodyBytes] = delivery.body_bytes;
+  row[kBodyKindColumn] = static_cast<double>(delivery.kind);
+  row[kFlagsColumn] = delivery.flags;
+  row[kLaneColumn] = delivery.token.lane;
+  row[kAttemptColumn] = delivery.attempt;
+  row[kUidColumn] = static_cast<double>(delivery.id.uid);
+  row[kNumberColumn] = static_cast<double>(delivery.id.number);
+  row[kSequenceColumn] = static_cast<double>(delivery.sequence);
+  row[kSentAtMsColumn] = static_cast<double>(delivery.sent_at_ns) / 1e6;
+  row[kCorrelationUidColumn] = static_cast<double>(delivery.correlation.uid);
+  row[kCorrelationNumberColumn] = static_cast<double>(delivery.correlation.number);
+  row[kFromColumn] = last_from_id_;
+  row[kTypeColumn] = last_type_id_;
+}
+
+// take(max, repliesOnly): how many messages were leased, or a negative status where none was
+// (kEmpty, kFull: as many leases as may be, …). Their rows are in the table, their bodies in
+// holder.buffer.
+Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  const uint32_t most = std::min(info[0].As<Napi::Number>().Uint32Value(), kMostTaken);
+  const TakeFilter filter =
+      info[1].ToBoolean() ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
+  if (taken_.size() < most) taken_.resize(kMostTaken);
+
+  Status status = Status::kEmpty;
+  uint32_t count = 0;
+  size_t bytes = 0;
+  while (count < most) {
+    Delivery& delivery = taken_[count];
+    status = agent_.TryTake(filter, &delivery);
+    if (status != Status::kOk) break;
+    ++count;
+    bytes += (size_t{delivery.body_bytes} + 7) & ~size_t{7};
+    if (bytes >= 4 * kMaxBodyBytes) break;
+  }
+  if (count == 0) return Napi::Number::New(env, Negative(status));
+  size_t offset = 0;
+  uint8_t* const memory = Reserve(env, bytes, &offset);
+  uint32_t delivered = 0;
+  size_t used = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Delivery& delivery = taken_[i];
+    const Status copied = memory ? agent_.CopyBody(delivery, memory + used) : Status::kNoSpace;
+    if (copied == Status::kCorrupt) {
+      // Garbage in the region: this message can't be had by anybody.
+      agent_.Discard(delivery.token);
+      continue;
+    }
+    if (copied != Status::kOk) {  // taken back meanwhile, or no memory: it comes again
+      agent_.Nack(delivery.token, 0);
+      continue;
+    }
+    double* const row = table_ + delivered * kColumns;
+    WriteRow(env, row, delivery);
+    row[kBodyOffset] = static_cast<double>(offset + used);
+    row[kLeaseColumn] = KeepLease(delivery.token);
+    used += (size_t{delivery.body_bytes} + 7) & ~size_t{7};
+    ++delivered;
+  }
+  return Napi::Number::New(env, delivered > 0 ? delivered : Negative(Status::kEmpty));
+}
+
+// wait(timeoutMs): blocks this thread on the futex until there is mail. A status; nothing is taken.
+Napi::Value AgentWrap::Wait(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  const double timeout_ms = info[0].ToNumber().DoubleValue();
+  return Napi::Number::New(
+      env, Negative(agent_.WaitMail(
+               Deadline::After(timeout_ms < 0 ? -1 : static_cast<int64_t>(timeout_ms * 1e6)))));
+}
+
+// ack(lease): a status; the lease is gone whatever it says
+Napi::Value AgentWrap::Ack(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LeaseToken* const token = LeaseAt(index);
+  if (!token) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
+  const Status status = agent_.Ack(*token);
+  ForgetLease(index);
+  return Napi::Number::New(info.Env(), Negative(status));
+}
+
+// ackMany(leases: Uint32Array, count): how many were lost to somebody else
+Napi::Value AgentWrap::AckMany(const Napi::CallbackInfo& info) {
+  const auto indexes = info[0].As<Napi::Uint32Array>();
+  const size_t count = std::min<size_t>(info[1].ToNumber().Uint32Value(), indexes.ElementLength());
+  uint32_t lost = 0;
+  bool lanes[kLanes] = {};
+  for (size_t i = 0; i < count; ++i) {
+    const LeaseToken* const token = LeaseAt(indexes[i]);
+    if (!token) {
+      ++lost;
+      continue;
+    }
+    lanes[token->lane] = true;
+    if (agent_.AckWithoutReclaim(*token) == Status::kLeaseLost) ++lost;
+    ForgetLease(indexes[i]);
+  }
+  for (uint32_t lane = 0; owner_ && lane < kLanes; ++lane) {
+    if (lanes[lane]) agent_.Reclaim(static_cast<LaneIndex>(lane));
+  }
+  return Napi::Number::New(info.Env(), lost);
+}
+
+// nack(lease, delayMs): a status
+Napi::Value AgentWrap::Nack(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LeaseToken* const token = LeaseAt(index);
+  if (!token) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
+  const Status status = agent_.Nack(*token, info[1].ToNumber().Uint32Value());
+  ForgetLease(index);
+  return Napi::Number::New(info.Env(), Negative(status));
+}
+
+// handOver(lease): from this process to the agent; a status
+Napi::Value AgentWrap::HandOver(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LeaseToken* const found = LeaseAt(index);
+  if (!found) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
+  LeaseToken token = *found;
+  const Status status = agent_.HandOver(&token);
+  ForgetLease(index);
+  return Napi::Number::New(info.Env(), Negative(status));
+}
+
+// settleHeld(uid, number, ack, delayMs): acks or nacks a message that an earlier process of this
+// agent took; a status (kEmpty: no such message)
+Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  const auto uid = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
+  const auto number = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    Delivery delivery;
+    CellKind kind;
+    for (uint64_t nth = 0;; ++nth) {
+      const Status status = agent_.Peek(static_cast<LaneIndex>(lane), nth, &delivery, &kind);
+      if (status == Status::kEmpty) break;
+      if (status != Status::kOk || kind != CellKind::kHeld) continue;
+      if (delivery.id.uid != uid || delivery.id.number != number) continue;
+      const Status settled =
+          info[2].ToBoolean() ? agent_.Ack(delivery.token)
+                              : agent_.Nack(delivery.token, info[3].ToNumber().Uint32Value());
+      return Napi::Number::New(env, Negative(settled));
+    }
+  }
+  return Napi::Number::New(env, Negative(Status::kEmpty));
+}
+
+// peek(most): [{…row, body, state}], nothing leased
+Napi::Value AgentWrap::Peek(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  const uint32_t most = info[0].ToNumber().Uint32Value();
+  for (uint32_t lane = 0; owner_ && lane < kLanes; ++lane) {
+    uint32_t skipped = 0;
+    for (uint64_t nth = 0; out.Length() < most && skipped < kMaxLaneCells; ++nth) {
+      Delivery delivery;
+      CellKind kind = CellKind::kFree;
+      const Status status = agent_.Peek(static_cast<LaneIndex>(lane), nth, &delivery, &kind);
+      if (status == Status::kEmpty) break;
+      ++skipped;
+      if (status != Status::kOk) continue;  // it went on while we looked
+      auto body = Napi::ArrayBuffer::New(env, delivery.body_bytes);
+      if (agent_.CopyBody(delivery, body.Data()) != Status::kOk) continue;
+      double row[kColumns] = {};
+      WriteRow(env, row, delivery);
+      auto values = Napi::Float64Array::New(env, kColumns);
+      std::memcpy(values.Data(), row, sizeof row);
+      Napi::Object message = Napi::Object::New(env);
+      message.Set("row", values);
+      message.Set("from", ToValue(env, delivery.From()));
+      message.Set("type", ToValue(env, delivery.Type()));
+      message.Set("body", body);
+      message.Set("leased", kind != CellKind::kReady);
+      out.Set(out.Length(), message);
+    }
+  }
+  return out;
+}
+
+Napi::Value AgentWrap::Depth(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), owner_ ? static_cast<double>(agent_.Depth()) : 0);
+}
+
+Napi::Value AgentWrap::Clear(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), owner_ ? static_cast<double>(agent_.Clear()) : 0);
+}
+
+}  // namespace cfc::binding

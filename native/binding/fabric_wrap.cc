@@ -1,0 +1,375 @@
+#include "fabric_wrap.h"
+
+#include <cerrno>
+#include <string>
+
+#include "agent_wrap.h"
+#include "convert.h"
+#include "core/clock.h"
+#include "core/directory.h"
+#include "core/reaper.h"
+
+namespace cfc::binding {
+namespace {
+
+FabricOptions ToOptions(const Napi::Value& value) {
+  FabricOptions options;
+  if (!value.IsObject()) return options;
+  const auto object = value.As<Napi::Object>();
+  const auto read = [&](const char* name, auto* out) {
+    const Napi::Value field = object.Get(name);
+    if (!field.IsNumber()) return;
+    const double number = field.As<Napi::Number>().DoubleValue();
+    // Out of range becomes zero, which the core refuses.
+    *out = number >= 0 && number < 9e15
+               ? static_cast<std::remove_pointer_t<decltype(out)>>(number)
+               : 0;
+  };
+  read("maxAgents", &options.max_agents);
+  read("maxParticipants", &options.max_participants);
+  read("mailboxCells", &options.mailbox_cells);
+  read("mailSegmentBytes", &options.mail_segment_bytes);
+  read("slabSegmentBytes", &options.slab_segment_bytes);
+  read("slabMaxBytes", &options.slab_max_bytes);
+  read("senderSlabBytes", &options.sender_slab_bytes);
+  read("histograms", &options.histograms);
+  return options;
+}
+
+Napi::Value Destroy(const Napi::CallbackInfo& info) {
+  Failure failure;
+  const Status status = Fabric::Destroy(ToText(info[1]), ToText(info[0]), &failure);
+  if (status != Status::kOk) ThrowFailure(info.Env(), status, failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value DefaultBase(const Napi::CallbackInfo& info) {
+  return ToValue(info.Env(), DefaultBasePath());
+}
+
+Napi::Object ToObject(Napi::Env env, const SweepReport& report) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("living", report.living);
+  out.Set("reaped", report.reaped);
+  out.Set("settledCells", report.settled);
+  out.Set("freedChunks", report.chunks);
+  return out;
+}
+
+}  // namespace
+
+Napi::Function FabricWrap::Define(Napi::Env env) {
+  return DefineClass(env, "NativeFabric",
+                     {InstanceMethod<&FabricWrap::Info>("info"),
+                      InstanceMethod<&FabricWrap::Watch>("watch"),
+                      InstanceMethod<&FabricWrap::Snapshot>("snapshot"),
+                      InstanceMethod<&FabricWrap::Sweep>("sweep"),
+                      InstanceMethod<&FabricWrap::Check>("check"),
+                      InstanceMethod<&FabricWrap::Census>("census"),
+                      InstanceMethod<&FabricWrap::Metrics>("metrics"),
+                      InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
+                      InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
+                      InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
+                      InstanceMethod<&FabricWrap::Close>("close")});
+}
+
+// new NativeFabric(mode: 'open' | 'create' | 'openOrCreate', base, name, options, onReady)
+FabricWrap::FabricWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const std::string mode = ToText(info[0]);
+  const std::string base = ToText(info[1]);
+  const std::string name = ToText(info[2]);
+  Failure failure;
+  std::unique_ptr<Fabric> fabric;
+  Status status;
+  if (mode == "open") {
+    status = Fabric::Open(name, base, &fabric, &failure);
+  } else if (mode == "create") {
+    status = Fabric::Create(name, base, ToOptions(info[3]), &fabric, &failure);
+  } else {
+    status = Fabric::OpenOrCreate(name, base, ToOptions(info[3]), &fabric, &failure);
+  }
+  if (status != Status::kOk) {
+    ThrowFailure(info.Env(), status, failure);
+    return;
+  }
+  fabric_ = std::shared_ptr<Fabric>(static_cast<std::unique_ptr<Fabric>&&>(fabric));
+  on_ready_ = Napi::Persistent(info[4].As<Napi::Function>());
+}
+
+FabricWrap::~FabricWrap() { Shut(); }
+
+Status FabricWrap::Register(Failure* failure) {
+  if (!fabric_) return Status::kClosed;
+  if (participant_) return Status::kOk;
+  auto participant = std::make_unique<Participant>();
+  const Status status = participant->Register(fabric_.get(), failure);
+  if (status != Status::kOk) return status;
+  waiter_ = LoopWaiter::Create(
+      Env(), participant.get(), [this](int64_t* longest) { return Look(longest); },
+      [this] { CallReady(); });
+  if (!waiter_) {
+    return Fail(failure, Status::kSystem, "mkfifoat", fabric_->directory().path(),
+                "the FIFO that wakes the event loop");
+  }
+  participant_ = static_cast<std::unique_ptr<Participant>&&>(participant);
+  napi_add_async_cleanup_hook(Env(), OnEnvironmentExit, this, &hook_);
+  return Status::kOk;
+}
+
+bool FabricWrap::Look(int64_t* longest) noexcept {
+  for (AgentWrap* const agent : agents_) {
+    if (agent->Look(longest)) return true;
+  }
+  return false;
+}
+
+void FabricWrap::CallReady() {
+  const Napi::Env env = Env();
+  const Napi::HandleScope scope(env);
+  // MakeCallback runs microtasks and ticks afterwards, as after any event.
+  on_ready_.MakeCallback(env.Global(), {});
+  if (env.IsExceptionPending()) {
+    napi_value error = nullptr;
+    napi_get_and_clear_last_exception(env, &error);
+    napi_fatal_exception(env, error);
+  }
+}
+
+void FabricWrap::Shut() noexcept {
+  const std::set<AgentWrap*> agents = agents_;
+  for (AgentWrap* const agent : agents) agent->Leave();
+  agents_.clear();
+  if (waiter_) waiter_->Close();
+  waiter_ = nullptr;
+  if (participant_) participant_->Unregister();
+  participant_.reset();
+  if (hook_) napi_remove_async_cleanup_hook(hook_);
+  hook_ = nullptr;
+  fabric_.reset();
+}
+
+// The environment ends (exit, or a worker that was terminated): what we hold goes back at once
+// rather than by proof of death. The handles close in the turns that the loop still gets.
+void FabricWrap::OnEnvironmentExit(napi_async_cleanup_hook_handle, void* self) {
+  static_cast<FabricWrap*>(self)->Shut();
+}
+
+Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Object out = Napi::Object::New(env);
+  if (!fabric_) return out;
+  const FabricOptions& options = fabric_->options();
+  out.Set("name", fabric_->name());
+  out.Set("path", fabric_->directory().path());
+  out.Set("maxAgents", options.max_agents);
+  out.Set("maxParticipants", options.max_participants);
+  out.Set("mailboxCells", options.mailbox_cells);
+  out.Set("slabMaxBytes", static_cast<double>(options.slab_max_bytes));
+  out.Set("senderSlabBytes", static_cast<double>(options.sender_slab_bytes));
+  out.Set("sharedBytes", static_cast<double>(fabric_->SharedBytes()));
+  return out;
+}
+
+Napi::Value FabricWrap::Watch(const Napi::CallbackInfo& info) {
+  if (waiter_) waiter_->Watch(info[0].ToBoolean());
+  return info.Env().Undefined();
+}
+
+Napi::Value FabricWrap::Check(const Napi::CallbackInfo& info) {
+  if (!fabric_) return ToValue(info.Env(), Status::kClosed);
+  return ToValue(info.Env(), participant_ ? participant_->CheckLease() : fabric_->Check());
+}
+
+Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  if (!fabric_) return out;
+  const AgentDirectory directory(fabric_.get());
+  const double now_ms = static_cast<double>(RealTimeNs()) / 1e6;
+  const double monotonic_ms = static_cast<double>(MonotonicNs()) / 1e6;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < fabric_->entry_count(); ++i) {
+    AgentRecord record;
+    if (!directory.Read(i, &record)) continue;
+    Napi::Object agent = Napi::Object::New(env);
+    agent.Set("name", ToValue(env, record.Name()));
+    agent.Set("role", ToValue(env, record.Role()));
+    agent.Set("team", ToValue(env, record.Team()));
+    agent.Set("parent", ToValue(env, record.Parent()));
+    agent.Set("entry", i);
+    agent.Set("pid", record.pid);
+    agent.Set("state", static_cast<double>(record.state));
+    agent.Set("incarnation", record.incarnation);
+    agent.Set("restarts", static_cast<double>(record.restarts));
+    agent.Set("joinedAtMs", static_cast<double>(record.joined_at_ms));
+    agent.Set("lastProgressAtMs",
+              now_ms - (monotonic_ms - static_cast<double>(record.progress_at_ms)));
+    agent.Set("held", record.holder != 0);
+    agent.Set("alive", !fabric_->HolderDead(record.holder));
+    MailboxView view;
+    double depth = 0, capacity = 0, leased = 0, waiting = 0;
+    if (fabric_->mail().View(MailboxRefBox(record.mailbox), &view)) {
+      for (const Lane& lane : view.lanes) {
+        const Lane::Waiting cells = lane.CountWaiting();
+        depth += static_cast<double>(lane.Depth());
+        capacity += lane.capacity();
+        leased += cells.leased;
+        waiting += cells.ready;
+      }
+    }
+    agent.Set("depth", depth);
+    agent.Set("capacity", capacity);
+    agent.Set("leased", leased);
+    agent.Set("waiting", waiting);
+    out.Set(count++, agent);
+  }
+  return out;
+}
+
+Napi::Value FabricWrap::Sweep(const Napi::CallbackInfo& info) {
+  Failure failure;
+  const Status status = Register(&failure);
+  if (status != Status::kOk) {
+    ThrowFailure(info.Env(), status, failure);
+    return info.Env().Undefined();
+  }
+  return ToObject(info.Env(), cfc::Sweep(*fabric_, participant_->owner()));
+}
+
+Napi::Value FabricWrap::Census(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Object out = Napi::Object::New(env);
+  if (!fabric_) return out;
+  LaneCensus total;
+  double acked = 0;
+  uint32_t boxes_claimed = 0, boxes_owned = 0;
+  fabric_->mail().ForEach([&](const MailboxView& view) {
+    const BoxKind kind = BoxKindOf(view.words->word.load());
+    boxes_claimed += kind == BoxKind::kClaimed;
+    boxes_owned += kind == BoxKind::kOwned;
+    for (const Lane& lane : view.lanes) {
+      const LaneCensus census = lane.Census();
+      acked += lane.AckedCount();
+      total.claimed += census.claimed;
+      total.quarantined += census.quarantined;
+      total.ready += census.ready;
+      total.leased += census.leased;
+      total.held += census.held;
+      total.done += census.done;
+      total.aborted += census.aborted;
+      total.dropped += census.dropped;
+      total.dead_lettered += census.dead_lettered;
+    }
+  });
+  uint32_t slots_live = 0, slots_reaping = 0, entries_live = 0, entries_claimed = 0;
+  for (uint32_t i = 1; i <= fabric_->slots(); ++i) {
+    const SlotState state = SlotStateOf(fabric_->SlotAt(i)->word.load());
+    slots_live += state == SlotState::kLive;
+    slots_reaping += state == SlotState::kReaping;
+  }
+  for (uint32_t i = 0; i < fabric_->entry_count(); ++i) {
+    const EntryKind kind = EntryKindOf(fabric_->entries()[i].word.load());
+    entries_live += kind == EntryKind::kLive;
+    entries_claimed += kind == EntryKind::kClaimed || kind == EntryKind::kQuarantined;
+  }
+  const SlabCensus slab = fabric_->slab().Census();
+  out.Set("acked", acked);
+  out.Set("queued", total.ready + total.leased + total.held);
+  out.Set("ready", total.ready);
+  out.Set("leased", total.leased);
+  out.Set("held", total.held);
+  out.Set("claimed", total.claimed);
+  out.Set("quarantined", total.quarantined);
+  out.Set("done", total.done);
+  out.Set("aborted", total.aborted);
+  out.Set("dropped", total.dropped);
+  out.Set("deadLettered", total.dead_lettered);
+  out.Set("mailboxesOwned", boxes_owned);
+  out.Set("mailboxesClaimed", boxes_claimed);
+  out.Set("slotsLive", slots_live);
+  out.Set("slotsReaping", slots_reaping);
+  out.Set("namesLive", entries_live);
+  out.Set("namesClaimed", entries_claimed);
+  out.Set("chunksLoaned", static_cast<double>(slab.loaned));
+  out.Set("chunksPlaced", static_cast<double>(slab.placed));
+  out.Set("chunksFree", static_cast<double>(slab.free));
+  return out;
+}
+
+Napi::Value FabricWrap::Metrics(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  if (!fabric_) return out;
+  for (uint32_t i = 0; i < fabric_->metrics().Count(); ++i) {
+    MetricInfo metric;
+    if (!fabric_->metrics().Describe(i, &metric)) continue;
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("index", i);
+    row.Set("name", metric.name);
+    row.Set("unit", metric.unit);
+    row.Set("kind", static_cast<double>(metric.kind));
+    out.Set(out.Length(), row);
+  }
+  return out;
+}
+
+// readMetrics(entry, out: Float64Array): boolean
+Napi::Value FabricWrap::ReadMetrics(const Napi::CallbackInfo& info) {
+  auto out = info[1].As<Napi::Float64Array>();
+  double values[kBlockValues];
+  uint64_t uid;
+  const bool read = fabric_ && out.ElementLength() >= kBlockValues &&
+                    fabric_->metrics().ReadBlock(info[0].ToNumber().Uint32Value(), values, &uid);
+  if (read) std::copy(values, values + kBlockValues, out.Data());
+  return Napi::Boolean::New(info.Env(), read);
+}
+
+// readHistogram(entry, metric, percentiles: number[]): {count, sum, min, max, percentiles} | undefined
+Napi::Value FabricWrap::ReadHistogram(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto histogram = std::make_unique<Histogram>();
+  if (!fabric_ ||
+      !fabric_->metrics().ReadHistogram(info[0].ToNumber().Uint32Value(),
+                                        info[1].ToNumber().Uint32Value(), histogram.get())) {
+    return env.Undefined();
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("count", static_cast<double>(histogram->Count()));
+  out.Set("sum", histogram->Sum());
+  out.Set("min", histogram->Min());
+  out.Set("max", histogram->Max());
+  const auto wanted = info[2].As<Napi::Array>();
+  Napi::Array percentiles = Napi::Array::New(env, wanted.Length());
+  for (uint32_t i = 0; i < wanted.Length(); ++i) {
+    percentiles.Set(i, histogram->Percentile(Napi::Value(wanted.Get(i)).ToNumber().DoubleValue()));
+  }
+  out.Set("percentiles", percentiles);
+  return out;
+}
+
+// registerMetric(name, unit, kind): index, or a negative status
+Napi::Value FabricWrap::RegisterMetric(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Failure failure;
+  Status status = Register(&failure);
+  uint32_t index = 0;
+  if (status == Status::kOk) {
+    status = fabric_->metrics().Register(
+        participant_->owner(), ToText(info[0]), ToText(info[1]),
+        static_cast<MetricKind>(info[2].ToNumber().Uint32Value()),
+        [this](Owner owner) { return fabric_->ProvenDead(owner); }, &index);
+  }
+  return Napi::Number::New(env, status == Status::kOk ? index : Negative(status));
+}
+
+Napi::Value FabricWrap::Close(const Napi::CallbackInfo& info) {
+  Shut();
+  return info.Env().Undefined();
+}
+
+void DefineFabricFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("destroyFabric", Napi::Function::New<Destroy>(env));
+  exports.Set("defaultBase", Napi::Function::New<DefaultBase>(env));
+}
+
+}  // namespace cfc::binding

@@ -1,0 +1,64 @@
+// FabricWrap: one JavaScript environment's standing in a fabric: the mapped files, a participant,
+// the loop waiter, and the agents that joined through it.
+//
+// src/core/native.ts declares the JavaScript side and is the only caller.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <set>
+
+#include "core/fabric.h"
+#include "core/participant.h"
+#include "loop_waiter.h"
+
+namespace cfc::binding {
+
+class AgentWrap;
+
+class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+  explicit FabricWrap(const Napi::CallbackInfo& info);
+  ~FabricWrap() override;
+
+  // The environment's copies live until the last external buffer over the mapping is gone.
+  const std::shared_ptr<Fabric>& fabric() const noexcept { return fabric_; }
+  Participant& participant() noexcept { return *participant_; }
+  // Registers at the first call.
+  Status Register(Failure* failure);
+  void Add(AgentWrap* agent) { agents_.insert(agent); }
+  void Remove(AgentWrap* agent) { agents_.erase(agent); }
+
+ private:
+  Napi::Value Info(const Napi::CallbackInfo& info);
+  Napi::Value Watch(const Napi::CallbackInfo& info);
+  Napi::Value Snapshot(const Napi::CallbackInfo& info);
+  Napi::Value Sweep(const Napi::CallbackInfo& info);
+  Napi::Value Check(const Napi::CallbackInfo& info);
+  Napi::Value Census(const Napi::CallbackInfo& info);
+  Napi::Value Metrics(const Napi::CallbackInfo& info);
+  Napi::Value ReadMetrics(const Napi::CallbackInfo& info);
+  Napi::Value ReadHistogram(const Napi::CallbackInfo& info);
+  Napi::Value RegisterMetric(const Napi::CallbackInfo& info);
+  Napi::Value Close(const Napi::CallbackInfo& info);
+
+  bool Look(int64_t* longest) noexcept;
+  void CallReady();
+  void Shut() noexcept;
+  static void OnEnvironmentExit(napi_async_cleanup_hook_handle handle, void* self);
+
+  std::shared_ptr<Fabric> fabric_;
+  std::unique_ptr<Participant> participant_;
+  LoopWaiter* waiter_ = nullptr;
+  std::set<AgentWrap*> agents_;
+  Napi::FunctionReference on_ready_;
+  napi_async_cleanup_hook_handle hook_ = nullptr;
+};
+
+// create(base, name, options), open(base, name), openOrCreate(base, name, options) → external
+// handle for the constructor; destroy(base, name).
+void DefineFabricFunctions(Napi::Env env, Napi::Object exports);
+
+}  // namespace cfc::binding

@@ -1,0 +1,152 @@
+#include "loop_waiter.h"
+
+#include "core/clock.h"
+
+namespace cfc::binding {
+namespace {
+
+constexpr uint64_t kBackstopMs = kBackstopNs / 1'000'000;
+
+template <class Handle>
+uv_handle_t* Base(Handle* handle) noexcept {
+  return reinterpret_cast<uv_handle_t*>(handle);
+}
+
+}  // namespace
+
+LoopWaiter::LoopWaiter(uv_loop_t* loop, Participant* participant, Look look, Ready ready) noexcept
+    : loop_(loop),
+      participant_(participant),
+      look_(static_cast<Look&&>(look)),
+      call_ready_(static_cast<Ready&&>(ready)) {}
+
+LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look look, Ready ready) {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok || !loop) return nullptr;
+  const int bell = participant->BellDescriptor();
+  if (bell < 0) return nullptr;
+  auto* const waiter = new LoopWaiter(loop, participant, static_cast<Look&&>(look),
+                                      static_cast<Ready&&>(ready));
+  if (uv_poll_init(loop, &waiter->poll_, bell) != 0) {
+    delete waiter;
+    return nullptr;
+  }
+  uv_prepare_init(loop, &waiter->prepare_);
+  uv_check_init(loop, &waiter->check_);
+  uv_idle_init(loop, &waiter->idle_);
+  uv_timer_init(loop, &waiter->backstop_);
+  uv_timer_init(loop, &waiter->soon_);
+  uv_handle_t* const handles[] = {Base(&waiter->poll_),  Base(&waiter->prepare_),
+                                  Base(&waiter->check_), Base(&waiter->idle_),
+                                  Base(&waiter->backstop_), Base(&waiter->soon_)};
+  for (uv_handle_t* const handle : handles) {
+    handle->data = waiter;
+    uv_unref(handle);
+    ++waiter->open_handles_;
+  }
+  return waiter;
+}
+
+void LoopWaiter::Close() noexcept {
+  if (closing_) return;
+  closing_ = true;
+  if (parked_) participant_->Unpark();
+  parked_ = false;
+  uv_close(Base(&poll_), OnClosed);
+  uv_close(Base(&prepare_), OnClosed);
+  uv_close(Base(&check_), OnClosed);
+  uv_close(Base(&idle_), OnClosed);
+  uv_close(Base(&backstop_), OnClosed);
+  uv_close(Base(&soon_), OnClosed);
+}
+
+void LoopWaiter::OnClosed(uv_handle_t* handle) noexcept {
+  auto* const waiter = static_cast<LoopWaiter*>(handle->data);
+  if (--waiter->open_handles_ == 0) delete waiter;
+}
+
+void LoopWaiter::Watch(bool watching) noexcept {
+  if (closing_ || watching == watching_) return;
+  watching_ = watching;
+  if (!watching) {  // the handles stay: starting and stopping them costs system calls
+    uv_unref(Base(&poll_));
+    if (parked_) participant_->Unpark();
+    parked_ = false;
+    ready_ = false;
+    uv_idle_stop(&idle_);
+    return;
+  }
+  uv_ref(Base(&poll_));
+  if (started_) return;
+  started_ = true;
+  uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+    static_cast<LoopWaiter*>(handle->data)->readable_ = true;
+  });
+  uv_prepare_start(&prepare_, [](uv_prepare_t* handle) {
+    static_cast<LoopWaiter*>(handle->data)->OnPrepare();
+  });
+  uv_check_start(&check_, [](uv_check_t* handle) {
+    static_cast<LoopWaiter*>(handle->data)->OnCheck();
+  });
+  uv_timer_start(
+      &backstop_,
+      [](uv_timer_t* handle) {
+        static_cast<LoopWaiter*>(handle->data)->participant_->OnBackstop(/*sweep=*/true);
+      },
+      kBackstopMs, kBackstopMs);
+}
+
+bool LoopWaiter::SpinUntilReady() noexcept {
+  auto& spin = participant_->spin();
+  if (!spin.Worthwhile()) return false;
+  const int64_t until = MonotonicNs() + Participant::Spin::kNs;
+  do {
+    if (look_(nullptr)) {
+      spin.Paid();
+      return true;
+    }
+    Participant::Relax();
+  } while (MonotonicNs() < until);
+  spin.Wasted();
+  return false;
+}
+
+void LoopWaiter::OnPrepare() noexcept {
+  // Only a loop that is about to sleep needs to be woken.
+  if (!watching_ || ready_ || uv_backend_timeout(loop_) == 0) return;
+  if (!SpinUntilReady()) {
+    participant_->ParkInLoop();
+    int64_t longest = kBackstopNs;
+    if (!look_(&longest)) {
+      parked_ = true;
+      parked_at_ns_ = MonotonicNs();
+      if (longest < kBackstopNs) {
+        uv_timer_start(
+            &soon_, [](uv_timer_t*) {}, static_cast<uint64_t>(longest / 1'000'000) + 1, 0);
+      }
+      return;
+    }
+    participant_->Unpark();
+  }
+  ready_ = true;
+  uv_idle_start(&idle_, [](uv_idle_t*) {});  // the poll must not block now
+}
+
+void LoopWaiter::OnCheck() noexcept {
+  if (parked_) {
+    participant_->Unpark();
+    parked_ = false;
+    participant_->spin().Slept(MonotonicNs() - parked_at_ns_);
+  }
+  uv_idle_stop(&idle_);
+  // Drained while unparked: after parking it would swallow the byte of a ring already given.
+  if (readable_) {
+    participant_->DrainBell();
+    readable_ = false;
+  }
+  if (!watching_ || (!ready_ && !look_(nullptr))) return;
+  ready_ = false;
+  call_ready_();
+}
+
+}  // namespace cfc::binding

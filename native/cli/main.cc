@@ -1,0 +1,27 @@
+// cfc-native: the processes behind `cfc map`, on the core alone. Started by `cfc`, not by people.
+#include <cstdio>
+#include <cstring>
+
+#include "job.h"
+
+int main(int count, char** arguments) {
+  const char* const role = count > 1 ? arguments[1] : "";
+  if (std::strcmp(role, "--version") == 0) {
+    std::puts(CFC_VERSION);
+    return 0;
+  }
+  struct Role {
+    const char* name;
+    int (*run)(const cfc::Job&);
+  };
+  constexpr Role kRoles[] = {{"keeper", &cfc::RunKeeper},
+                             {"coordinator", &cfc::RunCoordinator},
+                             {"worker", &cfc::RunWorker}};
+  for (const Role& one : kRoles) {
+    if (std::strcmp(role, one.name) != 0) continue;
+    cfc::Job job;
+    return job.Parse(count - 2, arguments + 2) ? one.run(job) : cfc::kExitUsage;
+  }
+  std::fputs("cfc-native belongs to cfc, which starts it: see `cfc --help`\n", stderr);
+  return cfc::kExitUsage;
+}

@@ -1,0 +1,434 @@
+import { isMainThread } from 'node:worker_threads';
+import type { Counter, Gauge, Histogram } from '../core/counters.js';
+import type { Mailbox, SendFacts } from '../core/mailbox.js';
+import { formatMessageId, type Message, parseMessageId } from '../core/message.js';
+import { Status } from '../core/native.js';
+import { errorOf } from '../core/status.js';
+import { CfcError } from '../errors.js';
+import { Inbox } from './inbox.js';
+import { Outbox } from './outbox.js';
+
+/** An agent's own word on what it does. */
+export const agentStates = [
+  'spawned',
+  'working',
+  'waiting',
+  'paused',
+  'complete',
+  'failed',
+] as const;
+export type AgentState = (typeof agentStates)[number];
+
+export interface SendOptions {
+  /** Up to 64 bytes, for the reader to tell messages apart. Default none. */
+  type?: string;
+  /** `control` overtakes `work`. Default `work`. */
+  priority?: 'control' | 'work';
+  /** How long to wait for room, and with `wait: 'acked'` for the ack. Default 30000; Infinity: for ever. */
+  timeoutMs?: number;
+  /** `accepted`: it survives the death of any process. `acked`: the reader processed it. Default `accepted`. */
+  wait?: 'accepted' | 'acked';
+  /** `block` waits for room; `drop-oldest` lets the oldest unread message go, counted. Default `block`. */
+  whenFull?: 'block' | 'drop-oldest';
+}
+
+export interface SendReceipt {
+  /** Unique in the fabric. */
+  id: string;
+  to: string;
+  state: 'accepted' | 'acked';
+}
+
+export interface ReceiveOptions {
+  /** Default Infinity: for ever. */
+  timeoutMs?: number;
+}
+
+export interface ReceiveBatchOptions extends ReceiveOptions {
+  /** 1 to 256. Default 256. */
+  max?: number;
+}
+
+const defaultTimeoutMs = 30_000;
+const defaultAskTimeoutMs = 5_000;
+const mostTaken = 256;
+/** Messages that an iterator leases at a time: few enough that other readers get some. */
+const iteratorBatch = 64;
+/** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
+const workerSliceMs = 100;
+
+/** Leases that came together. An array, with `ack()` for all. */
+export class MessageBatch extends Array<Message> {
+  static override get [Symbol.species](): ArrayConstructor {
+    return Array;
+  }
+  readonly #mailbox: Mailbox;
+
+  /** @internal */
+  constructor(mailbox: Mailbox, messages: readonly Message[]) {
+    super();
+    this.#mailbox = mailbox;
+    for (const message of messages) this.push(message);
+  }
+
+  /**
+   * Acks all that aren't yet, with one crossing.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST` with `details.lost`, after the others were acked
+   */
+  ack(): void {
+    this.#mailbox.ackAll(this);
+  }
+}
+
+/**
+ * A name in a fabric: what it sends, receives, asks and counts.
+ *
+ * Ownership: `leave()` (or `await using`) gives back what was not acked. If the process dies
+ * instead, the same happens on proof of its death.
+ */
+export class Agent implements AsyncDisposable {
+  readonly #mailbox: Mailbox;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+
+  /** @internal `Fabric.join` makes them */
+  constructor(mailbox: Mailbox) {
+    this.#mailbox = mailbox;
+    const onChange = () => this.#updateWaiting();
+    this.#inbox = new Inbox(mailbox, onChange);
+    this.#outbox = new Outbox(mailbox, onChange);
+    mailbox.onReady = () => {
+      this.#outbox.ready();
+      this.#inbox.ready();
+    };
+    mailbox.replier = async (message, body) => {
+      await this.#sendNumber(message.from, body, { answers: message }, defaultTimeoutMs);
+    };
+    this.setState('working');
+  }
+
+  get name(): string {
+    return this.#mailbox.name;
+  }
+
+  /**
+   * Sends one message; waits for room up to `timeoutMs`.
+   *
+   * Resolved means accepted: it survives the death of any process. Rejected means that nothing was
+   * enqueued (but for `wait: 'acked'`, where `details.accepted` says so).
+   *
+   * @param body bytes, a string, or a JSON value
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_MAILBOX_FULL`, `ERR_CFC_SLAB_FULL`,
+   *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`;
+   *   with `wait: 'acked'` also `ERR_CFC_TIMED_OUT`, `ERR_CFC_NO_READER`,
+   *   `ERR_CFC_PARTLY_DELIVERED` (dropped by a policy)
+   */
+  async send(to: string, body: unknown, options: SendOptions = {}): Promise<SendReceipt> {
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const facts = factsOf(options);
+    if (options.wait !== 'acked') {
+      const number = this.#outbox.trySend(to, body, facts);
+      const accepted = number > 0 ? number : await this.#waitRoom(to, body, facts, timeoutMs, number);
+      return { id: formatMessageId(this.#mailbox.uid, accepted), to, state: 'accepted' };
+    }
+    const until = performance.now() + timeoutMs;
+    facts.receipt = true;
+    const number = await this.#sendNumber(to, body, facts, timeoutMs);
+    await this.#outbox.acked(number, to, until - performance.now());
+    return { id: formatMessageId(this.#mailbox.uid, number), to, state: 'acked' };
+  }
+
+  /**
+   * @returns false where there is no room now; never waits
+   * @throws {CfcError} as send
+   */
+  trySend(to: string, body: unknown, options: Omit<SendOptions, 'timeoutMs' | 'wait'> = {}): boolean {
+    return this.#outbox.trySend(to, body, factsOf(options)) > 0;
+  }
+
+  /**
+   * Sends many in order. Up to a quarter of the recipient's lane is accepted whole or not at all;
+   * more goes in pieces of that size.
+   *
+   * @throws {CfcError} as send; `details.accepted` tells how many were
+   */
+  async sendBatch(
+    to: string,
+    bodies: readonly unknown[],
+    options: Omit<SendOptions, 'wait' | 'whenFull'> = {},
+  ): Promise<SendReceipt[]> {
+    const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
+    const facts = factsOf(options);
+    const limit = this.#mailbox.batchLimit(to, options.priority);
+    const numbers: number[] = [];
+    while (numbers.length < bodies.length) {
+      const piece = bodies.slice(numbers.length, numbers.length + limit);
+      try {
+        let sent = this.#outbox.trySendBatch(to, piece, facts);
+        if (sent.length === 0) {
+          const left = until - performance.now();
+          if (left <= 0) throw errorOf(Status.full, { to });
+          sent = await this.#outbox.waitBatch(to, piece, facts, left);
+        }
+        for (const number of sent) numbers.push(number);
+      } catch (error) {
+        if (!(error instanceof CfcError)) throw error;
+        const within = typeof error.details.accepted === 'number' ? error.details.accepted : 0;
+        const accepted = numbers.length + within;
+        throw new CfcError(error.code, { ...error.details, accepted }, { cause: error.cause });
+      }
+    }
+    return numbers.map((number) => ({
+      id: formatMessageId(this.#mailbox.uid, number),
+      to,
+      state: 'accepted' as const,
+    }));
+  }
+
+  /**
+   * Sends a question and waits for the reply, which needs no ack.
+   *
+   * @param options.timeoutMs default 5000, room included
+   * @throws {CfcError} `ERR_CFC_TIMED_OUT`; `ERR_CFC_NO_READER` where nobody lives behind the name;
+   *   and what send throws
+   */
+  async ask(to: string, body: unknown, options: Omit<SendOptions, 'wait'> = {}): Promise<Message> {
+    const timeoutMs = options.timeoutMs ?? defaultAskTimeoutMs;
+    const until = performance.now() + timeoutMs;
+    const facts = factsOf(options);
+    facts.asks = true;
+    const number = await this.#sendNumber(to, body, facts, timeoutMs);
+    return this.#inbox.answerTo(number, to, until - performance.now());
+  }
+
+  /** @returns the next message, or undefined when the time is up */
+  async receive({ timeoutMs = Infinity }: ReceiveOptions = {}): Promise<Message | undefined> {
+    const now = this.#inbox.tryTake(1);
+    if (now.length > 0) return now[0];
+    return timeoutMs <= 0 ? undefined : (await this.#inbox.take(1, timeoutMs))[0];
+  }
+
+  /** @returns the next message if it is there now */
+  tryReceive(): Message | undefined {
+    return this.#inbox.tryTake(1)[0];
+  }
+
+  /**
+   * Blocks this thread until a message is there or the time is up. For scripts and workers: the
+   * event loop stands still meanwhile.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASES_FULL` where as much is leased as may be
+   */
+  receiveSync({ timeoutMs = Infinity }: ReceiveOptions = {}): Message | undefined {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const message = this.tryReceive();
+      if (message !== undefined) return message;
+      const left = until - performance.now();
+      if (left <= 0) return undefined;
+      const slice = isMainThread ? left : Math.min(left, workerSliceMs);
+      this.#mailbox.waitSync(slice === Infinity ? -1 : slice);
+    }
+  }
+
+  /** @returns none to `max` messages; none when the time is up */
+  async receiveBatch({
+    max = mostTaken,
+    timeoutMs = Infinity,
+  }: ReceiveBatchOptions = {}): Promise<MessageBatch> {
+    if (!Number.isInteger(max) || max < 1 || max > mostTaken) {
+      throw new CfcError('ERR_CFC_USAGE', { max, allowed: `1 to ${mostTaken}` });
+    }
+    let messages = this.#inbox.tryTake(max);
+    if (messages.length === 0 && timeoutMs > 0) messages = await this.#inbox.take(max, timeoutMs);
+    return new MessageBatch(this.#mailbox, messages);
+  }
+
+  /**
+   * Every message from now on, in order, leased. Leaving the loop gives back what it had not
+   * yielded; it ends when the agent leaves.
+   */
+  messages(): AsyncIterableIterator<Message> {
+    return new MessageStream(this, this.#inbox);
+  }
+
+  /** What waits, oldest first; nothing is leased. */
+  peek(max?: number): { message: Message; leased: boolean }[] {
+    return this.#mailbox.peek(max);
+  }
+
+  /** Messages in the mailbox that are not acked yet. */
+  count(): number {
+    return this.#mailbox.depth;
+  }
+
+  /** Drops every message that nobody has leased; they count as dropped. @returns how many */
+  clear(): number {
+    return this.#mailbox.clear();
+  }
+
+  /**
+   * Leaves a message leased to the agent rather than to this process: `ack(id)` of a later process
+   * under this name settles it.
+   */
+  hold(message: Message): void {
+    this.#mailbox.handOver(message);
+  }
+
+  /**
+   * Acks a message that an earlier process of this agent held.
+   *
+   * @returns false where this agent holds no such message
+   */
+  ackHeld(id: string): boolean {
+    return this.#mailbox.settleHeld(idOf(id), true);
+  }
+
+  /** Gives it back instead: it is delivered again after `delayMs`. */
+  nackHeld(id: string, { delayMs = 0 }: { delayMs?: number } = {}): boolean {
+    return this.#mailbox.settleHeld(idOf(id), false, delayMs);
+  }
+
+  /** Replies to a message that is only known by what peek showed of it. Does not ack. */
+  async replyTo(message: Message, body: unknown, options: SendOptions = {}): Promise<void> {
+    const facts = { ...factsOf(options), answers: message };
+    await this.#sendNumber(message.from, body, facts, options.timeoutMs ?? defaultTimeoutMs);
+  }
+
+  counter(name: string, unit?: string): Counter {
+    return this.#mailbox.counters.counter(name, unit);
+  }
+
+  gauge(name: string, unit?: string): Gauge {
+    return this.#mailbox.counters.gauge(name, unit);
+  }
+
+  histogram(name: string, unit?: string): Histogram {
+    return this.#mailbox.counters.histogram(name, unit);
+  }
+
+  setState(state: AgentState): void {
+    this.#mailbox.setState(agentStates.indexOf(state));
+  }
+
+  /** Says that this agent makes progress, besides what it receives and acks. */
+  beat(): void {
+    this.#mailbox.beat();
+  }
+
+  /**
+   * Gives back what was not acked, and the name if nothing is queued behind it. Whoever waits here
+   * is told `ERR_CFC_MAILBOX_CLOSED`; iterators end.
+   */
+  async leave(): Promise<void> {
+    if (this.#mailbox.left) return;
+    this.#mailbox.leave();
+    const reason = new CfcError('ERR_CFC_MAILBOX_CLOSED', { agent: this.name });
+    this.#outbox.close(reason);
+    this.#inbox.close(reason);
+    await Promise.resolve();
+  }
+
+  get left(): boolean {
+    return this.#mailbox.left;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave();
+  }
+
+  async #sendNumber(
+    to: string,
+    body: unknown,
+    facts: SendFacts,
+    timeoutMs: number,
+  ): Promise<number> {
+    const number = this.#outbox.trySend(to, body, facts);
+    return number > 0 ? number : this.#waitRoom(to, body, facts, timeoutMs, number);
+  }
+
+  #waitRoom(
+    to: string,
+    body: unknown,
+    facts: SendFacts,
+    timeoutMs: number,
+    refused: number,
+  ): Promise<number> {
+    if (timeoutMs <= 0) return Promise.reject(errorOf(-refused, { to }));
+    return this.#outbox.wait(to, body, facts, timeoutMs);
+  }
+
+  #updateWaiting(): void {
+    if (this.#mailbox.left) return;
+    const expects = this.#inbox.expects;
+    this.#mailbox.expect(expects);
+    this.#mailbox.setWaiting(expects !== 0 || this.#outbox.waiting);
+  }
+}
+
+/** Leases a batch, yields one by one. */
+class MessageStream implements AsyncIterableIterator<Message> {
+  readonly #agent: Agent;
+  readonly #inbox: Inbox;
+  #batch: readonly Message[] = [];
+  #next = 0;
+  #done = false;
+
+  constructor(agent: Agent, inbox: Inbox) {
+    this.#agent = agent;
+    this.#inbox = inbox;
+  }
+
+  next(): Promise<IteratorResult<Message>> {
+    if (this.#next < this.#batch.length) return Promise.resolve(this.#yield());
+    return this.#refill();
+  }
+
+  async #refill(): Promise<IteratorResult<Message>> {
+    while (!this.#done && !this.#agent.left) {
+      this.#batch = this.#inbox.tryTake(iteratorBatch);
+      this.#next = 0;
+      try {
+        if (this.#batch.length === 0) this.#batch = await this.#inbox.take(iteratorBatch, Infinity);
+      } catch (error) {
+        if (this.#agent.left) break;
+        throw error;
+      }
+      if (this.#batch.length > 0 && !this.#done) return this.#yield();
+    }
+    return { value: undefined, done: true };
+  }
+
+  #yield(): IteratorResult<Message> {
+    const value = this.#batch[this.#next] as Message;
+    this.#next += 1;
+    return { value, done: false };
+  }
+
+  return(): Promise<IteratorResult<Message>> {
+    this.#done = true;
+    for (const message of this.#batch.slice(this.#next)) message.nack();
+    this.#batch = [];
+    this.#next = 0;
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function factsOf(options: SendOptions): SendFacts {
+  const facts: SendFacts = {};
+  if (options.type !== undefined) facts.type = options.type;
+  if (options.priority !== undefined) facts.priority = options.priority;
+  if (options.whenFull === 'drop-oldest') facts.dropOldest = true;
+  return facts;
+}
+
+function idOf(text: string): { uid: number; number: number } {
+  const id = parseMessageId(text);
+  if (id === undefined) throw new CfcError('ERR_CFC_USAGE', { id: text, allowed: 'a message id' });
+  return id;
+}

@@ -1,0 +1,169 @@
+import { isReply, type Mailbox } from '../core/mailbox.js';
+import { formatMessageId, type Message } from '../core/message.js';
+import { Expect, native } from '../core/native.js';
+import { CfcError } from '../errors.js';
+
+interface Receiver {
+  max: number;
+  timer: NodeJS.Timeout | undefined;
+  /** Called with none when the time is up. */
+  deliver(messages: readonly Message[]): void;
+  fail(reason: unknown): void;
+}
+
+interface PendingAsk {
+  to: string;
+  timer: NodeJS.Timeout | undefined;
+  resolve(answer: Message): void;
+  reject(reason: unknown): void;
+}
+
+/**
+ * The receivers and askers of one agent. Replies go to who asked, whatever else waits in the
+ * mailbox; everything else goes to receivers, in order. A reply that nobody waits for any more is
+ * acked and counted as late.
+ *
+ * `onChange` is called when somebody begins or ends to wait.
+ */
+export class Inbox {
+  readonly #mailbox: Mailbox;
+  readonly #onChange: () => void;
+  readonly #receivers: Receiver[] = [];
+  readonly #asks = new Map<number, PendingAsk>();
+
+  constructor(mailbox: Mailbox, onChange: () => void) {
+    this.#mailbox = mailbox;
+    this.#onChange = onChange;
+  }
+
+  /** What the loop is to be woken for. */
+  get expects(): number {
+    if (this.#receivers.length > 0) return Expect.mail;
+    return this.#asks.size > 0 ? Expect.replies : Expect.nothing;
+  }
+
+  /** Up to `max` messages that are there now. */
+  tryTake(max: number): readonly Message[] {
+    if (this.#receivers.length > 0) return []; // who waits already goes first
+    return this.#take(max);
+  }
+
+  /** @returns up to `max` messages; none when the time is up */
+  take(max: number, timeoutMs: number): Promise<readonly Message[]> {
+    return new Promise((deliver, fail) => {
+      const receiver: Receiver = { max, timer: undefined, deliver, fail };
+      if (timeoutMs !== Infinity) {
+        receiver.timer = setTimeout(
+          () => {
+            this.#drop(receiver);
+            deliver([]);
+          },
+          Math.max(0, timeoutMs),
+        );
+      }
+      this.#receivers.push(receiver);
+      this.#onChange();
+    });
+  }
+
+  /** Gives up waiting: for iterators that are left. */
+  cancel(): void {
+    for (const receiver of [...this.#receivers]) {
+      this.#drop(receiver);
+      receiver.deliver([]);
+    }
+  }
+
+  /** Waits for the reply to our message `number`. */
+  answerTo(number: number, to: string, timeoutMs: number): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const ask: PendingAsk = { to, timer: undefined, resolve, reject };
+      if (timeoutMs !== Infinity) {
+        ask.timer = setTimeout(() => this.#askTimedOut(number, ask), Math.max(0, timeoutMs));
+      }
+      this.#asks.set(number, ask);
+      this.#onChange();
+    });
+  }
+
+  /** In the event loop: there may be mail. */
+  ready(): void {
+    try {
+      while (this.#receivers.length > 0) {
+        const receiver = this.#receivers[0] as Receiver;
+        const messages = this.#take(receiver.max);
+        if (messages.length === 0) break;
+        this.#drop(receiver);
+        receiver.deliver(messages);
+      }
+      if (this.#asks.size > 0 && this.#receivers.length === 0) this.#takeReplies();
+    } catch (error) {
+      this.close(error);
+    }
+  }
+
+  close(reason: unknown): void {
+    for (const receiver of this.#receivers.splice(0)) {
+      clearTimeout(receiver.timer);
+      receiver.fail(reason);
+    }
+    for (const ask of this.#asks.values()) {
+      clearTimeout(ask.timer);
+      ask.reject(reason);
+    }
+    this.#asks.clear();
+    this.#onChange();
+  }
+
+  // Replies among what was taken don't count: try until there is something else, or nothing.
+  #take(max: number): readonly Message[] {
+    for (;;) {
+      const taken = this.#mailbox.take(max);
+      if (taken.length === 0) return taken;
+      if (!taken.some(isReply)) return taken;
+      const others = taken.filter((message) => !this.#routeReply(message));
+      if (others.length > 0) return others;
+    }
+  }
+
+  #takeReplies(): void {
+    for (;;) {
+      const replies = this.#mailbox.take(native.constants.mostTaken, true);
+      if (replies.length === 0) return;
+      for (const reply of replies) this.#routeReply(reply);
+    }
+  }
+
+  #routeReply(message: Message): boolean {
+    if (!isReply(message)) return false;
+    const { correlationUid, correlationNumber } = message.facts;
+    const ask =
+      correlationUid === this.#mailbox.uid ? this.#asks.get(correlationNumber) : undefined;
+    message.ack();
+    if (ask === undefined) {
+      this.#mailbox.counters.counter('replies.late', 'messages').add();
+      return true;
+    }
+    clearTimeout(ask.timer);
+    this.#asks.delete(correlationNumber);
+    this.#onChange();
+    ask.resolve(message);
+    return true;
+  }
+
+  #askTimedOut(number: number, ask: PendingAsk): void {
+    this.#asks.delete(number);
+    this.#onChange();
+    const code = this.#mailbox.readerLives(ask.to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER';
+    ask.reject(
+      new CfcError(code, { to: ask.to, id: formatMessageId(this.#mailbox.uid, number) }),
+    );
+  }
+
+  #drop(receiver: Receiver): void {
+    clearTimeout(receiver.timer);
+    const index = this.#receivers.indexOf(receiver);
+    if (index >= 0) this.#receivers.splice(index, 1);
+    this.#onChange();
+  }
+}

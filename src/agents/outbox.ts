@@ -1,0 +1,224 @@
+import { formatMessageId } from '../core/message.js';
+import { isFull, type Mailbox, type SendFacts } from '../core/mailbox.js';
+import { Status } from '../core/native.js';
+import { errorOf } from '../core/status.js';
+import { CfcError } from '../errors.js';
+
+/** How often to look for room where nobody can ring: chunks of the slab come free in any lane. */
+const slabRetryMs = 50;
+
+interface PendingSend {
+  to: string;
+  work: boolean;
+  timer: NodeJS.Timeout | undefined;
+  /** Positive once it is accepted; else what is full, as a negative status. */
+  attempt(): number;
+  resolve(number: number): void;
+  reject(reason: unknown): void;
+}
+
+interface PendingAck {
+  to: string;
+  timer: NodeJS.Timeout | undefined;
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
+/**
+ * The sends of one agent that wait: for room, in order per recipient and lane, and for an ack.
+ *
+ * `onChange` is called when somebody begins or ends to wait.
+ */
+export class Outbox {
+  readonly #mailbox: Mailbox;
+  readonly #onChange: () => void;
+  readonly #queues = new Map<string, PendingSend[]>();
+  readonly #acks = new Map<number, PendingAck>();
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(mailbox: Mailbox, onChange: () => void) {
+    this.#mailbox = mailbox;
+    this.#onChange = onChange;
+  }
+
+  get waiting(): boolean {
+    return this.#queues.size > 0 || this.#acks.size > 0;
+  }
+
+  /** @returns the message's number; not positive where there is no room now */
+  trySend(to: string, body: unknown, facts: SendFacts): number {
+    // Who waits already goes first.
+    if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) return -Status.full;
+    return this.#mailbox.trySend(to, body, facts);
+  }
+
+  /** @returns the messages' numbers; none where there is no room now */
+  trySendBatch(to: string, bodies: readonly unknown[], facts: SendFacts): number[] {
+    if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) return [];
+    return this.#mailbox.trySendBatch(to, bodies, facts);
+  }
+
+  /** Waits for room until `timeoutMs` are over; Infinity: for ever. @returns the message's number */
+  wait(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {
+    return this.#wait(to, facts, timeoutMs, () => this.#mailbox.trySend(to, body, facts));
+  }
+
+  /** The same for a batch, which goes whole or not at all. @returns the messages' numbers */
+  async waitBatch(
+    to: string,
+    bodies: readonly unknown[],
+    facts: SendFacts,
+    timeoutMs: number,
+  ): Promise<number[]> {
+    let numbers: number[] = [];
+    await this.#wait(to, facts, timeoutMs, () => {
+      numbers = this.#mailbox.trySendBatch(to, bodies, facts);
+      return numbers.length > 0 ? 1 : -Status.full;
+    });
+    return numbers;
+  }
+
+  #wait(
+    to: string,
+    facts: SendFacts,
+    timeoutMs: number,
+    attempt: () => number,
+  ): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const work = facts.priority !== 'control';
+      const pending: PendingSend = { to, work, timer: undefined, attempt, resolve, reject };
+      const key = keyOf(to, facts);
+      const queue = this.#queues.get(key);
+      if (queue === undefined) {
+        this.#queues.set(key, [pending]);
+        this.#mailbox.waitRoom(to, work);
+      } else {
+        queue.push(pending);
+      }
+      if (timeoutMs !== Infinity) {
+        pending.timer = setTimeout(() => this.#timeOut(key, pending), Math.max(0, timeoutMs));
+      }
+      this.#onChange();
+      this.#flush(key); // once more: room may have come before we said that we want it
+    });
+  }
+
+  /** Resolves once the message was acknowledged. It was sent with `receipt`. */
+  acked(number: number, to: string, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const pending: PendingAck = { to, timer: undefined, resolve, reject };
+      this.#acks.set(number, pending);
+      if (timeoutMs !== Infinity) {
+        pending.timer = setTimeout(
+          () => {
+            const details = { to, id: formatMessageId(this.#mailbox.uid, number), accepted: true };
+            this.#mailbox.forgetVerdict(number);
+            this.#acks.delete(number);
+            this.#onChange();
+            reject(
+              new CfcError(
+                this.#mailbox.readerLives(to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER',
+                details,
+              ),
+            );
+          },
+          Math.max(0, timeoutMs),
+        );
+      }
+      this.#onChange();
+      this.#settle(number, pending);
+    });
+  }
+
+  /** In the event loop: something that we wait for may be there. */
+  ready(): void {
+    for (const key of [...this.#queues.keys()]) this.#flush(key);
+    for (const [number, pending] of [...this.#acks]) this.#settle(number, pending);
+  }
+
+  close(reason: CfcError): void {
+    clearTimeout(this.#retry);
+    for (const queue of this.#queues.values()) {
+      for (const pending of queue) {
+        clearTimeout(pending.timer);
+        pending.reject(reason);
+      }
+    }
+    for (const pending of this.#acks.values()) {
+      clearTimeout(pending.timer);
+      pending.reject(reason);
+    }
+    this.#queues.clear();
+    this.#acks.clear();
+  }
+
+  // Tries from the front until something does not fit. Returns why, 0 where all went.
+  #flush(key: string): number {
+    const queue = this.#queues.get(key);
+    while (queue !== undefined && queue.length > 0) {
+      const pending = queue[0] as PendingSend;
+      try {
+        const number = pending.attempt();
+        if (isFull(-number)) {
+          if (-number !== Status.full) this.#retryLater();
+          return -number;
+        }
+        this.#remove(key, queue, pending);
+        pending.resolve(number);
+      } catch (error) {
+        this.#remove(key, queue, pending);
+        pending.reject(error);
+      }
+    }
+    return 0;
+  }
+
+  #timeOut(key: string, pending: PendingSend): void {
+    // One last try; what it says is the reason: no room, no slab, or over the quota.
+    const full = this.#flush(key) || Status.full;
+    const queue = this.#queues.get(key);
+    if (queue === undefined || !queue.includes(pending)) return;
+    this.#remove(key, queue, pending);
+    pending.reject(errorOf(full, { to: pending.to }));
+  }
+
+  #remove(key: string, queue: PendingSend[], pending: PendingSend): void {
+    clearTimeout(pending.timer);
+    queue.splice(queue.indexOf(pending), 1);
+    if (queue.length > 0) return;
+    this.#queues.delete(key);
+    this.#mailbox.stopWaitRoom(pending.to, pending.work);
+    this.#onChange();
+  }
+
+  #retryLater(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.ready();
+    }, slabRetryMs);
+  }
+
+  #settle(number: number, pending: PendingAck): void {
+    const verdict = this.#mailbox.verdict(number);
+    if (-verdict === Status.busy) return;
+    clearTimeout(pending.timer);
+    this.#acks.delete(number);
+    this.#onChange();
+    if (verdict === 0) {
+      pending.resolve();
+      return;
+    }
+    const id = formatMessageId(this.#mailbox.uid, number);
+    const why = verdict === 2 ? 'dropped' : verdict === 3 ? 'dead-lettered' : 'unknown';
+    pending.reject(
+      new CfcError('ERR_CFC_PARTLY_DELIVERED', {
+        accepted: [],
+        refused: [{ to: pending.to, id, code: why }],
+      }),
+    );
+  }
+}
+
+function keyOf(to: string, facts: SendFacts): string {
+  return facts.priority === 'control' ? `c ${to}` : `w ${to}`;
+}

@@ -1,0 +1,25 @@
+/**
+ * The core alone: shared regions, mailboxes and counters without agents and policy, for tools that
+ * bring their own.
+ */
+export { CfcError, type CfcErrorCode, errorCodes } from '../errors.js';
+export {
+  type Counter,
+  Counters,
+  type Gauge,
+  type Histogram,
+  type MetricKind,
+  metricKinds,
+} from './counters.js';
+export { isFull, Mailbox, type MailboxOptions, type SendFacts } from './mailbox.js';
+export { type BodyKind, formatMessageId, Message, parseMessageId } from './message.js';
+export type {
+  Census,
+  NativeAgentRecord as MailboxRecord,
+  NativeFabricInfo as RegionInfo,
+  NativeFabricOptions as RegionCapacity,
+  NativeHistogramReading as HistogramReading,
+  NativeMetric as MetricInfo,
+  SweepReport,
+} from './native.js';
+export { Region, type RegionOptions } from './region.js';

@@ -1,0 +1,436 @@
+import { CfcError } from '../errors.js';
+import { Counters } from './counters.js';
+import { formatMessageId, Message, type MessageFacts, type MessageOwner } from './message.js';
+import {
+  Column,
+  Expect,
+  MessageFlag,
+  type NativeAgent,
+  type NativeFabric,
+  native,
+  SendBit,
+  Status,
+  type TakeHolder,
+} from './native.js';
+import type { Region } from './region.js';
+import { errorOf } from './status.js';
+
+export interface MailboxOptions {
+  role?: string;
+  team?: string;
+  parent?: string;
+  /** Cells of the work lane, rounded up to a power of two; default: the fabric's. */
+  mailboxCells?: number;
+  /** A new life of that name: what an earlier one still holds is redelivered. Default true. */
+  fence?: boolean;
+}
+
+/** What is sent along with a body. */
+export interface SendFacts {
+  /** Up to 64 bytes; default none. */
+  type?: string;
+  /** `control` overtakes `work`. Default `work`. */
+  priority?: 'control' | 'work';
+  /** In a full mailbox the oldest message that nobody reads gives way, and is counted. */
+  dropOldest?: boolean;
+  /** @internal */
+  asks?: boolean;
+  /** @internal */
+  receipt?: boolean;
+  /** @internal the message that this one answers */
+  answers?: Message;
+}
+
+type Body = Uint8Array | string;
+
+const noMessages: readonly Message[] = [];
+
+/** A body as the addon takes it, and the bits that say what it was. */
+function encode(body: unknown): { data: Body; bits: number } {
+  if (typeof body === 'string') return { data: body, bits: SendBit.text };
+  if (body instanceof Uint8Array) return { data: body, bits: 0 };
+  const data = JSON.stringify(body);
+  if (data === undefined) {
+    throw new CfcError('ERR_CFC_USAGE', { body: typeof body, allowed: 'Uint8Array, string, JSON' });
+  }
+  return { data, bits: SendBit.json };
+}
+
+/**
+ * A name in a fabric with the mailbox behind it, without policy: nothing here waits, but for
+ * `waitSync`. `Agent` adds the waiting, the asking and the order among waiting senders.
+ *
+ * Threads: one. Answers of the `try…` kind are outcomes; what is thrown is a failure.
+ */
+export class Mailbox implements MessageOwner {
+  readonly name: string;
+  readonly counters: Counters;
+  /** Called in the event loop when what `expect` or a wait named may be there. @internal */
+  onReady: (() => void) | undefined;
+
+  readonly #region: Region;
+  readonly #native: NativeAgent;
+  readonly #holder: TakeHolder;
+  readonly #routes = new Map<string, number>();
+  readonly #types = new Map<string, number>([['', 0]]);
+  readonly #leases = new Uint32Array(native.constants.mostTaken);
+  #replier: ((message: Message, body: unknown) => Promise<unknown>) | undefined;
+  #left = false;
+  #waiting = false;
+  #expected: number = Expect.nothing;
+  readonly uid: number;
+  readonly entry: number;
+  readonly workCells: number;
+
+  /** @internal `Region.join` makes them */
+  constructor(region: Region, fabric: NativeFabric, name: string, options: MailboxOptions) {
+    this.name = name;
+    this.#region = region;
+    this.#holder = {} as TakeHolder;
+    this.#native = new native.NativeAgent(
+      fabric,
+      {
+        name,
+        role: options.role ?? '',
+        team: options.team ?? '',
+        parent: options.parent ?? '',
+        mailboxCells: options.mailboxCells ?? 0,
+        fence: options.fence ?? true,
+      },
+      this.#holder,
+    );
+    const info = this.#native.info();
+    this.uid = info.uid;
+    this.entry = info.entry;
+    this.workCells = info.workCells;
+    this.counters = new Counters(fabric, this.#native);
+  }
+
+  get left(): boolean {
+    return this.#left;
+  }
+
+  /**
+   * Copies `body` into the recipient's mailbox and wakes its reader. Never waits.
+   *
+   * @param body reusable as soon as this returns
+   * @returns the message's number (with `uid` its id); negative where there is no room: a status,
+   *   one of `full`, `slabFull`, `quota`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`,
+   *   `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`, `ERR_CFC_FORKED`
+   */
+  trySend(to: string, body: unknown, facts: SendFacts = {}): number {
+    const route = this.routeTo(to);
+    const { data, bits } = encode(body);
+    const answers = facts.answers?.facts;
+    const options = bits | sendBits(facts);
+    const number =
+      answers === undefined
+        ? this.#native.trySend(route, data, options, this.#typeOf(facts.type))
+        : this.#native.trySend(
+            route,
+            data,
+            options,
+            this.#typeOf(facts.type),
+            answers.uid,
+            answers.number,
+          );
+    if (number > 0 || isFull(-number)) return number;
+    throw errorOf(-number, { to });
+  }
+
+  /**
+   * All of them in order, or none; at most `batchLimit(to)` of them.
+   *
+   * @returns the numbers of the accepted ones; none where there is no room
+   * @throws {CfcError} as trySend; `details.accepted` tells how many were
+   */
+  trySendBatch(to: string, bodies: readonly unknown[], facts: SendFacts = {}): number[] {
+    const route = this.routeTo(to);
+    const kinds = new Uint8Array(bodies.length);
+    const data = bodies.map((body, i) => {
+      const encoded = encode(body);
+      kinds[i] = encoded.bits;
+      return encoded.data;
+    });
+    const numbers = new Float64Array(bodies.length + 1);
+    const status = -this.#native.trySendBatch(
+      route,
+      data,
+      kinds,
+      sendBits(facts),
+      this.#typeOf(facts.type),
+      numbers,
+    );
+    const accepted = Array.from(numbers.subarray(1, 1 + (numbers[0] as number)));
+    if (status === Status.ok || (isFull(status) && accepted.length === 0)) return accepted;
+    throw errorOf(status, { to, accepted: accepted.length });
+  }
+
+  /** How many messages a batch to `to` may have: a quarter of the recipient's lane. */
+  batchLimit(to: string, priority: 'control' | 'work' = 'work'): number {
+    return this.#native.batchLimit(this.routeTo(to), priority === 'work');
+  }
+
+  /**
+   * Leases up to `max` messages (256 at most). Never waits.
+   *
+   * @param repliesOnly leaves everything else where it is
+   * @throws {CfcError} `ERR_CFC_MAILBOX_CLOSED`, `ERR_CFC_FORKED`
+   */
+  take(max: number, repliesOnly = false): readonly Message[] {
+    const count = this.#native.take(max, repliesOnly);
+    if (count <= 0) {
+      if (-count === Status.empty || -count === Status.full) return noMessages;
+      throw errorOf(-count, { agent: this.name });
+    }
+    const messages = new Array<Message>(count);
+    for (let i = 0; i < count; i += 1) messages[i] = this.#messageAt(i * native.constants.columns);
+    return messages;
+  }
+
+  /** True where no more can be leased until something is settled. */
+  get leasesFull(): boolean {
+    return -this.#native.wait(0) === Status.full;
+  }
+
+  /**
+   * Blocks this thread on the futex until there is mail or the time is up. For scripts and workers.
+   *
+   * @returns false when the time is up
+   * @throws {CfcError} `ERR_CFC_LEASES_FULL`, `ERR_CFC_MAILBOX_CLOSED`, `ERR_CFC_LEASE_LOST`
+   */
+  waitSync(timeoutMs: number): boolean {
+    const status = -this.#native.wait(timeoutMs);
+    if (status === Status.ok) return true;
+    if (status === Status.timedOut) return false;
+    if (status === Status.full) throw new CfcError('ERR_CFC_LEASES_FULL', { agent: this.name });
+    throw errorOf(status, { agent: this.name });
+  }
+
+  ackMessage(message: Message): void {
+    const status = -this.#native.ack(message.lease);
+    message.lease = -1;
+    if (status !== Status.ok && status !== Status.alreadyAcked) {
+      throw errorOf(this.#left ? Status.leaseLost : status, { id: message.id });
+    }
+  }
+
+  /**
+   * Acks many with one crossing.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST` with `details.lost`, after the others were acked
+   */
+  ackAll(messages: readonly Message[]): void {
+    let lost = 0;
+    let count = 0;
+    const flush = () => {
+      if (count > 0) lost += this.#native.ackMany(this.#leases, count);
+      count = 0;
+    };
+    for (const message of messages) {
+      if (message.lease < 0) continue;
+      this.#leases[count] = message.lease;
+      message.lease = -1;
+      count += 1;
+      if (count === this.#leases.length) flush();
+    }
+    flush();
+    if (lost > 0) throw new CfcError('ERR_CFC_LEASE_LOST', { lost });
+  }
+
+  nackMessage(message: Message, delayMs: number): void {
+    const status = -this.#native.nack(message.lease, delayMs);
+    message.lease = -1;
+    if (status !== Status.ok) throw errorOf(status, { id: message.id });
+  }
+
+  /**
+   * Leaves the message leased to the agent rather than to this process, for a later `settleHeld`.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST`
+   */
+  handOver(message: Message): void {
+    const status = -this.#native.handOver(message.lease);
+    message.lease = -1;
+    if (status !== Status.ok) throw errorOf(status, { id: message.id });
+  }
+
+  /**
+   * Acks or nacks a message that an earlier process of this agent handed over.
+   *
+   * @returns false where this mailbox holds no such message
+   */
+  settleHeld(id: { uid: number; number: number }, ack: boolean, delayMs = 0): boolean {
+    const status = -this.#native.settleHeld(id.uid, id.number, ack, delayMs);
+    if (status === Status.empty) return false;
+    if (status !== Status.ok) throw errorOf(status, { id: formatMessageId(id.uid, id.number) });
+    return true;
+  }
+
+  /** What waits, oldest first, control lane first; nothing is leased. */
+  peek(max = 100): { message: Message; leased: boolean }[] {
+    return this.#native.peek(max).map(({ row, from, type, body, leased }) => ({
+      message: new Message(this.#factsAt(row, 0, from, type), new Uint8Array(body), -1),
+      leased,
+    }));
+  }
+
+  /** Messages that are not acked yet. */
+  get depth(): number {
+    return this.#native.depth();
+  }
+
+  /** Drops every message that nobody has leased; they count as dropped. @returns how many */
+  clear(): number {
+    return this.#native.clear();
+  }
+
+  /** @param state as native/core/layout.h numbers AgentState */
+  setState(state: number): void {
+    this.#native.setState(state);
+  }
+
+  /** Says that this agent makes progress, besides what it receives and acks. */
+  beat(): void {
+    this.#native.progress();
+  }
+
+  /** False where nobody alive holds the name. */
+  readerLives(name: string): boolean {
+    return this.#native.readerLives(name);
+  }
+
+  // ---- for Agent: what the event loop is to be woken for
+
+  /** @internal */
+  expect(what: number): void {
+    if (this.#expected === what) return;
+    this.#expected = what;
+    this.#native.expect(what);
+  }
+
+  /** @internal The loop stays alive, and sleeps on the doorbell. */
+  setWaiting(waiting: boolean): void {
+    if (this.#waiting === waiting) return;
+    this.#waiting = waiting;
+    this.#region.setWaiting(this, waiting);
+  }
+
+  /** @internal To be followed by another try. */
+  waitRoom(to: string, work: boolean): void {
+    this.#native.waitRoom(this.routeTo(to), work);
+  }
+
+  /** @internal */
+  stopWaitRoom(to: string, work: boolean): void {
+    const route = this.#routes.get(to);
+    if (route !== undefined) this.#native.stopWaitRoom(route, work);
+  }
+
+  /** @internal `busy` until it is settled */
+  verdict(number: number): number {
+    return this.#native.verdict(number);
+  }
+
+  /** @internal */
+  forgetVerdict(number: number): void {
+    this.#native.waitVerdict(number);
+  }
+
+  /** @internal How `message.reply` sends: by the agent, which waits for room. */
+  set replier(replier: (message: Message, body: unknown) => Promise<unknown>) {
+    this.#replier = replier;
+  }
+
+  replyTo(message: Message, body: unknown): Promise<unknown> {
+    if (this.#replier !== undefined) return this.#replier(message, body);
+    const number = this.trySend(message.from, body, { answers: message });
+    return number > 0
+      ? Promise.resolve()
+      : Promise.reject(errorOf(-number, { to: message.from }));
+  }
+
+  /**
+   * Gives back what was not acked. The name goes if nothing is queued behind it; else it stays,
+   * with its messages, for a successor.
+   */
+  leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#region.forget(this);
+    this.#native.leave();
+  }
+
+  /** @internal @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_USAGE` */
+  routeTo(to: string): number {
+    const known = this.#routes.get(to);
+    if (known !== undefined) return known;
+    const route = this.#native.route(to);
+    if (route < 0) throw errorOf(-route, { to });
+    this.#routes.set(to, route);
+    return route;
+  }
+
+  #typeOf(type = ''): number {
+    const known = this.#types.get(type);
+    if (known !== undefined) return known;
+    const id = this.#native.typeId(type);
+    if (id < 0) throw errorOf(-id, { type });
+    this.#types.set(type, id);
+    return id;
+  }
+
+  #messageAt(row: number): Message {
+    const { table, texts, buffer } = this.#holder;
+    const facts = this.#factsAt(
+      table,
+      row,
+      texts[table[row + Column.from] as number] as string,
+      texts[table[row + Column.type] as number] as string,
+    );
+    const body = new Uint8Array(
+      buffer,
+      table[row + Column.bodyOffset] as number,
+      table[row + Column.bodyBytes] as number,
+    );
+    return new Message(facts, body, table[row + Column.lease] as number, this);
+  }
+
+  #factsAt(table: Float64Array, row: number, from: string, type: string): MessageFacts {
+    return {
+      from,
+      to: this.name,
+      type,
+      uid: table[row + Column.uid] as number,
+      number: table[row + Column.number] as number,
+      sequence: table[row + Column.sequence] as number,
+      sentAt: table[row + Column.sentAtMs] as number,
+      attempt: table[row + Column.attempt] as number,
+      correlationUid: table[row + Column.correlationUid] as number,
+      correlationNumber: table[row + Column.correlationNumber] as number,
+      kind: table[row + Column.kind] as number,
+      flags: table[row + Column.flags] as number,
+    };
+  }
+}
+
+/** True where a send may succeed later: what others free by and by. */
+export function isFull(status: number): boolean {
+  return status === Status.full || status === Status.slabFull || status === Status.quota;
+}
+
+/** True for an answer to `ask`. @internal */
+export function isReply(message: Message): boolean {
+  return (message.facts.flags & MessageFlag.reply) !== 0;
+}
+
+function sendBits(facts: SendFacts): number {
+  return (
+    (facts.priority === 'control' ? 0 : SendBit.workLane) |
+    (facts.asks ? SendBit.asks : 0) |
+    (facts.answers ? SendBit.reply : 0) |
+    (facts.dropOldest ? SendBit.dropOldest : 0) |
+    (facts.receipt ? SendBit.receipt : 0)
+  );
+}

@@ -1,0 +1,155 @@
+import { MessageFlag } from './native.js';
+
+/** How a body was given to send: as bytes, as text, or as a JSON value. */
+export type BodyKind = 'bytes' | 'text' | 'json';
+
+const kinds: readonly BodyKind[] = ['bytes', 'text', 'json'];
+const decoder = new TextDecoder();
+
+/** A message's id as people see it: `<sender>-<number>`, both in base 36. */
+export function formatMessageId(uid: number, number: number): string {
+  return `${uid.toString(36)}-${number.toString(36)}`;
+}
+
+/** @returns undefined where `text` is no id */
+export function parseMessageId(text: string): { uid: number; number: number } | undefined {
+  const match = /^([0-9a-z]{1,10})-([0-9a-z]{1,11})$/.exec(text);
+  if (match === null) return undefined;
+  const uid = Number.parseInt(match[1] as string, 36);
+  const number = Number.parseInt(match[2] as string, 36);
+  return Number.isSafeInteger(uid) && Number.isSafeInteger(number) ? { uid, number } : undefined;
+}
+
+/** What happens to a message once its reader is done with it. The mailbox that leased it does it. */
+export interface MessageOwner {
+  ackMessage(message: Message): void;
+  nackMessage(message: Message, delayMs: number): void;
+  replyTo(message: Message, body: unknown): Promise<unknown>;
+}
+
+/** What is known of a message, apart from its body; plain values. */
+export interface MessageFacts {
+  from: string;
+  to: string;
+  type: string;
+  uid: number;
+  number: number;
+  sequence: number;
+  sentAt: number;
+  attempt: number;
+  correlationUid: number;
+  correlationNumber: number;
+  kind: number;
+  flags: number;
+}
+
+/**
+ * One delivery. `body` shares a buffer with others of its batch; the buffer is never written again,
+ * so a body stays valid and unchanged for as long as it is held.
+ */
+export class Message {
+  /** The sender's name, as the registry has it: never taken from the payload. */
+  readonly from: string;
+  readonly to: string;
+  /** Up to 64 bytes, chosen by the sender; empty where it chose none. */
+  readonly type: string;
+  /** Milliseconds since 1970, by the sender's clock. */
+  readonly sentAt: number;
+  /** 0 at the first delivery; one more for each time that a holder died or nacked. */
+  readonly attempt: number;
+  readonly body: Uint8Array;
+
+  readonly #facts: MessageFacts;
+  readonly #owner: MessageOwner | undefined;
+  /** The lease, as the mailbox numbers it; -1 once settled. @internal */
+  lease: number;
+
+  /** @internal */
+  constructor(facts: MessageFacts, body: Uint8Array, lease: number, owner?: MessageOwner) {
+    this.from = facts.from;
+    this.to = facts.to;
+    this.type = facts.type;
+    this.sentAt = facts.sentAt;
+    this.attempt = facts.attempt;
+    this.body = body;
+    this.lease = lease;
+    this.#facts = facts;
+    this.#owner = owner;
+  }
+
+  /** Unique in the fabric. */
+  get id(): string {
+    return formatMessageId(this.#facts.uid, this.#facts.number);
+  }
+
+  /** Per sender, recipient and lane: from 1, without gaps. A repeat carries the same. */
+  get sequence(): bigint {
+    return BigInt(this.#facts.sequence);
+  }
+
+  /** True where an earlier delivery was not acknowledged: the work may have been done before. */
+  get redelivered(): boolean {
+    return this.attempt > 0;
+  }
+
+  /** The id of the message that this one answers. */
+  get correlationId(): string | undefined {
+    const { correlationUid, correlationNumber } = this.#facts;
+    return correlationUid === 0 ? undefined : formatMessageId(correlationUid, correlationNumber);
+  }
+
+  get kind(): BodyKind {
+    return kinds[this.#facts.kind] ?? 'bytes';
+  }
+
+  /** True where the sender waits for a reply (`ask`). */
+  get expectsReply(): boolean {
+    return (this.#facts.flags & MessageFlag.asks) !== 0;
+  }
+
+  /** @internal */
+  get facts(): Readonly<MessageFacts> {
+    return this.#facts;
+  }
+
+  /** True until ack or nack. */
+  get leased(): boolean {
+    return this.lease >= 0;
+  }
+
+  text(): string {
+    return decoder.decode(this.body);
+  }
+
+  /** @throws {SyntaxError} where the body is no JSON */
+  json<T = unknown>(): T {
+    return JSON.parse(this.text()) as T;
+  }
+
+  /**
+   * Says that the message was processed; it is never delivered again. A second call does nothing.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST` where somebody else has it by now
+   */
+  ack(): void {
+    if (this.lease >= 0) this.#owner?.ackMessage(this);
+  }
+
+  /**
+   * Gives the message back: it is delivered again, flagged, after `delayMs` (default 0).
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST` where somebody else has it by now
+   */
+  nack({ delayMs = 0 }: { delayMs?: number; reason?: string } = {}): void {
+    if (this.lease >= 0) this.#owner?.nackMessage(this, delayMs);
+  }
+
+  /**
+   * Answers the sender. Does not ack.
+   *
+   * @param body bytes, a string, or a JSON value
+   */
+  async reply(body: unknown): Promise<void> {
+    await this.#owner?.replyTo(this, body);
+  }
+}

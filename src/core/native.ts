@@ -1,0 +1,308 @@
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CfcError } from '../errors.js';
+
+/** Capacities of a new fabric; native/core/fabric.h has the defaults. */
+export interface NativeFabricOptions {
+  maxAgents?: number;
+  maxParticipants?: number;
+  mailboxCells?: number;
+  mailSegmentBytes?: number;
+  slabSegmentBytes?: number;
+  slabMaxBytes?: number;
+  senderSlabBytes?: number;
+  histograms?: number;
+}
+
+export interface NativeAgentRecord {
+  name: string;
+  role: string;
+  team: string;
+  parent: string;
+  entry: number;
+  pid: number;
+  state: number;
+  incarnation: number;
+  restarts: number;
+  joinedAtMs: number;
+  lastProgressAtMs: number;
+  held: boolean;
+  alive: boolean;
+  depth: number;
+  capacity: number;
+  leased: number;
+  waiting: number;
+}
+
+/** Every cell, chunk, slot and name of a fabric, counted. */
+export interface Census {
+  acked: number;
+  queued: number;
+  ready: number;
+  leased: number;
+  held: number;
+  claimed: number;
+  quarantined: number;
+  done: number;
+  aborted: number;
+  dropped: number;
+  deadLettered: number;
+  mailboxesOwned: number;
+  mailboxesClaimed: number;
+  slotsLive: number;
+  slotsReaping: number;
+  namesLive: number;
+  namesClaimed: number;
+  chunksLoaned: number;
+  chunksPlaced: number;
+  chunksFree: number;
+}
+
+/** What a sweep for dead processes found and mended. */
+export interface SweepReport {
+  living: number;
+  reaped: number;
+  settledCells: number;
+  freedChunks: number;
+}
+
+export interface NativeMetric {
+  index: number;
+  name: string;
+  unit: string;
+  kind: number;
+}
+
+export interface NativeHistogramReading {
+  count: number;
+  sum: number;
+  min: number;
+  max: number;
+  percentiles: number[];
+}
+
+export interface NativeFabricInfo {
+  name: string;
+  path: string;
+  maxAgents: number;
+  maxParticipants: number;
+  mailboxCells: number;
+  slabMaxBytes: number;
+  senderSlabBytes: number;
+  sharedBytes: number;
+}
+
+export interface NativeFabric {
+  info(): NativeFabricInfo;
+  watch(watching: boolean): void;
+  snapshot(): NativeAgentRecord[];
+  sweep(): SweepReport;
+  check(): number;
+  census(): Census;
+  metrics(): NativeMetric[];
+  readMetrics(entry: number, out: Float64Array): boolean;
+  readHistogram(
+    entry: number,
+    metric: number,
+    percentiles: readonly number[],
+  ): NativeHistogramReading | undefined;
+  registerMetric(name: string, unit: string, kind: number): number;
+  close(): void;
+}
+
+/** What take() fills in; `texts` and `buffer` are replaced, never changed, but for new texts. */
+export interface TakeHolder {
+  table: Float64Array;
+  texts: string[];
+  buffer: ArrayBuffer;
+}
+
+export interface NativePeeked {
+  row: Float64Array;
+  from: string;
+  type: string;
+  body: ArrayBuffer;
+  leased: boolean;
+}
+
+export interface NativeAgent {
+  info(): {
+    name: string;
+    entry: number;
+    incarnation: number;
+    uid: number;
+    workCells: number;
+    controlCells: number;
+  };
+  route(name: string): number;
+  typeId(type: string): number;
+  trySend(
+    route: number,
+    body: Uint8Array | string,
+    options: number,
+    type: number,
+    correlationUid?: number,
+    correlationNumber?: number,
+  ): number;
+  trySendBatch(
+    route: number,
+    bodies: readonly (Uint8Array | string)[],
+    kinds: Uint8Array,
+    options: number,
+    type: number,
+    numbers: Float64Array,
+  ): number;
+  batchLimit(route: number, work: boolean): number;
+  waitRoom(route: number, work: boolean): void;
+  stopWaitRoom(route: number, work: boolean): void;
+  waitVerdict(number: number): void;
+  verdict(number: number): number;
+  readerLives(name: string): boolean;
+  expect(what: number): void;
+  take(max: number, repliesOnly: boolean): number;
+  wait(timeoutMs: number): number;
+  ack(lease: number): number;
+  ackMany(leases: Uint32Array, count: number): number;
+  nack(lease: number, delayMs: number): number;
+  handOver(lease: number): number;
+  settleHeld(uid: number, number: number, ack: boolean, delayMs: number): number;
+  peek(most: number): NativePeeked[];
+  depth(): number;
+  clear(): number;
+  setState(state: number): void;
+  progress(): void;
+  counterValues(): Float64Array | undefined;
+  histogramWords(metric: number): Float64Array | number;
+  leave(): void;
+}
+
+export interface NativeAgentSpec {
+  name: string;
+  role: string;
+  team: string;
+  parent: string;
+  mailboxCells: number;
+  fence: boolean;
+}
+
+interface Addon {
+  NativeFabric: new (
+    mode: 'open' | 'create' | 'openOrCreate',
+    base: string,
+    name: string,
+    options: NativeFabricOptions,
+    onReady: () => void,
+  ) => NativeFabric;
+  NativeAgent: new (fabric: NativeFabric, spec: NativeAgentSpec, holder: TakeHolder) => NativeAgent;
+  destroyFabric(base: string, name: string): void;
+  defaultBase(): string;
+  constants: Readonly<{
+    version: string;
+    layoutMajor: number;
+    layoutMinor: number;
+    columns: number;
+    mostTaken: number;
+    maxNameBytes: number;
+    maxBodyBytes: number;
+    inlineBytes: number;
+    maxLaneCells: number;
+    blockValues: number;
+    predefinedMetrics: number;
+    repliesLateMetric: number;
+    histogramMinValue: number;
+    histogramMaxValue: number;
+    histogramSubBits: number;
+    histogramFirstCode: number;
+    histogramBuckets: number;
+    histogramSumWord: number;
+    histogramMinWord: number;
+    histogramMaxWord: number;
+    histogramBucketWord: number;
+  }>;
+  statuses: Readonly<Record<string, number>>;
+}
+
+// Two folders up both from src/core and from dist/core.
+const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+function load(): Addon {
+  const require = createRequire(import.meta.url);
+  try {
+    const find = require('node-gyp-build') as (folder: string) => Addon;
+    return find(packageRoot);
+  } catch (cause) {
+    throw new CfcError(
+      'ERR_CFC_NATIVE_LOAD',
+      {
+        platform: `${process.platform}-${process.arch}`,
+        node: process.version,
+        looked: ['build/Release', `prebuilds/${process.platform}-${process.arch}`],
+        root: packageRoot,
+      },
+      { cause },
+    );
+  }
+}
+
+/** The addon. The one place that loads it. */
+export const native: Addon = load();
+
+function statusNumber(name: string): number {
+  const value = native.statuses[name];
+  if (value === undefined) {
+    throw new CfcError('ERR_CFC_NATIVE_LOAD', { missing: name, version: native.constants.version });
+  }
+  return value;
+}
+
+/** Statuses that callers tell apart, as the addon numbers them. */
+export const Status = {
+  ok: statusNumber('kOk'),
+  full: statusNumber('kFull'),
+  empty: statusNumber('kEmpty'),
+  timedOut: statusNumber('kTimedOut'),
+  busy: statusNumber('kBusy'),
+  stale: statusNumber('kStale'),
+  slabFull: statusNumber('kSlabFull'),
+  quota: statusNumber('kQuota'),
+  noAgent: statusNumber('kNoAgent'),
+  leaseLost: statusNumber('kLeaseLost'),
+  alreadyAcked: statusNumber('kAlreadyAcked'),
+} as const;
+
+/** Columns of a row of the table that take() fills; native/binding/agent_wrap.h has the order. */
+export const Column = {
+  bodyOffset: 0,
+  bodyBytes: 1,
+  kind: 2,
+  flags: 3,
+  lane: 4,
+  attempt: 5,
+  uid: 6,
+  number: 7,
+  sequence: 8,
+  sentAtMs: 9,
+  correlationUid: 10,
+  correlationNumber: 11,
+  from: 12,
+  type: 13,
+  lease: 14,
+} as const;
+
+/** Bits of the options of trySend; native/binding/agent_wrap.cc has the other end. */
+export const SendBit = {
+  text: 1,
+  json: 2,
+  workLane: 4,
+  reply: 8,
+  asks: 16,
+  dropOldest: 32,
+  receipt: 64,
+} as const;
+
+/** Flags of a message, as native/core/layout.h has them. */
+export const MessageFlag = { reply: 1, asks: 2 } as const;
+
+/** What expect() is told. */
+export const Expect = { nothing: 0, replies: 1, mail: 2 } as const;

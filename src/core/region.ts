@@ -1,0 +1,169 @@
+import { CfcError } from '../errors.js';
+import { Mailbox, type MailboxOptions } from './mailbox.js';
+import {
+  type Census,
+  type NativeAgentRecord,
+  type NativeFabric,
+  type NativeFabricInfo,
+  type NativeFabricOptions,
+  type NativeHistogramReading,
+  type NativeMetric,
+  native,
+  type SweepReport,
+} from './native.js';
+import { callNative, errorOf } from './status.js';
+
+export interface RegionOptions {
+  /** Directory that holds fabrics; default `CFC_DIR`, else `/dev/shm/cfc-<uid>`. */
+  base?: string;
+  /** `open`: it must exist. `create`: it must not. `openOrCreate`: either. Default `open`. */
+  mode?: 'open' | 'create' | 'openOrCreate';
+  /** Capacities of a new one. */
+  capacity?: NativeFabricOptions;
+}
+
+/**
+ * The shared files of a fabric, mapped into this process, and this thread's standing in it.
+ *
+ * Ownership: mailboxes joined through a region leave with it. `close()` detaches this thread,
+ * `Region.destroy()` removes the files.
+ */
+export class Region {
+  readonly #native: NativeFabric;
+  readonly #watchers = new Set<Mailbox>();
+  readonly #mailboxes = new Set<Mailbox>();
+  #closed = false;
+
+  private constructor(make: (onReady: () => void) => NativeFabric) {
+    this.#native = make(() => this.#ready());
+  }
+
+  /**
+   * @throws {CfcError} `ERR_CFC_NO_FABRIC`, `ERR_CFC_REGION_EXISTS`, `ERR_CFC_NO_SPACE`,
+   *   `ERR_CFC_FOREIGN_OWNER`, `ERR_CFC_NOT_REGULAR`, `ERR_CFC_REGION_CORRUPT`,
+   *   `ERR_CFC_REGION_LAYOUT`, `ERR_CFC_USAGE`, `ERR_CFC_SYSTEM`
+   */
+  static open(name: string, { base = '', mode = 'open', capacity = {} }: RegionOptions = {}): Region {
+    return callNative(
+      () =>
+        new Region((onReady) => new native.NativeFabric(mode, base, name, capacity, onReady)),
+      { fabric: name },
+    );
+  }
+
+  /**
+   * Removes the files. Who has them mapped goes on, apart from everybody else.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_FABRIC`, and what open throws of foreign directories
+   */
+  static destroy(name: string, { base = '' }: { base?: string } = {}): void {
+    callNative(() => native.destroyFabric(base, name), { fabric: name });
+  }
+
+  /** Where fabrics live unless `base` says otherwise. */
+  static defaultBase(): string {
+    return native.defaultBase();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Takes a name, with a mailbox of its own; a dead agent's name with the mailbox that it left.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_HELD`, `ERR_CFC_AGENTS_FULL`, `ERR_CFC_MAILBOXES_FULL`,
+   *   `ERR_CFC_PARTICIPANTS_FULL`, `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`
+   */
+  join(name: string, options: MailboxOptions = {}): Mailbox {
+    this.#assertOpen();
+    const mailbox = callNative(() => new Mailbox(this, this.#native, name, options), {
+      agent: name,
+    });
+    this.#mailboxes.add(mailbox);
+    return mailbox;
+  }
+
+  info(): NativeFabricInfo {
+    this.#assertOpen();
+    return this.#native.info();
+  }
+
+  /** Everybody in the directory. Costs them nothing. */
+  agents(): NativeAgentRecord[] {
+    this.#assertOpen();
+    return this.#native.snapshot();
+  }
+
+  /** Every cell, chunk, slot and name, counted; exact while nobody works. */
+  census(): Census {
+    this.#assertOpen();
+    return this.#native.census();
+  }
+
+  /** Looks at every process that takes part, and mends what the dead left. */
+  sweep(): SweepReport {
+    this.#assertOpen();
+    return callNative(() => this.#native.sweep());
+  }
+
+  /** @throws {CfcError} `ERR_CFC_LEASE_LOST`, `ERR_CFC_FABRIC_REMOVED`, `ERR_CFC_REGION_CORRUPT` */
+  check(): void {
+    this.#assertOpen();
+    const status = this.#native.check();
+    if (status !== 0) throw errorOf(status);
+  }
+
+  metrics(): NativeMetric[] {
+    this.#assertOpen();
+    return this.#native.metrics();
+  }
+
+  /** @returns the values by metric index, or undefined where that agent never counted */
+  readCounters(entry: number): Float64Array | undefined {
+    this.#assertOpen();
+    const values = new Float64Array(native.constants.blockValues);
+    return this.#native.readMetrics(entry, values) ? values : undefined;
+  }
+
+  /** @param percentiles from 0 to 100 */
+  readHistogram(
+    entry: number,
+    metric: number,
+    percentiles: readonly number[] = [50, 95, 99],
+  ): NativeHistogramReading | undefined {
+    this.#assertOpen();
+    return this.#native.readHistogram(entry, metric, percentiles);
+  }
+
+  /** Leaves with every mailbox of this region, and unmaps. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const mailbox of [...this.#mailboxes]) mailbox.leave();
+    this.#native.close();
+  }
+
+  /** @internal The loop sleeps on the doorbell while somebody waits. */
+  setWaiting(mailbox: Mailbox, waiting: boolean): void {
+    const before = this.#watchers.size;
+    if (waiting) this.#watchers.add(mailbox);
+    else this.#watchers.delete(mailbox);
+    const after = this.#watchers.size;
+    if ((before === 0) !== (after === 0) && !this.#closed) this.#native.watch(after > 0);
+  }
+
+  /** @internal */
+  forget(mailbox: Mailbox): void {
+    this.#mailboxes.delete(mailbox);
+    this.setWaiting(mailbox, false);
+  }
+
+  #ready(): void {
+    for (const mailbox of [...this.#watchers]) mailbox.onReady?.();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new CfcError('ERR_CFC_MAILBOX_CLOSED', { what: 'fabric' });
+  }
+}

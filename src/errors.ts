@@ -1,0 +1,171 @@
+import { inspect } from 'node:util';
+
+/** What a code means, and what to do about it. docs/errors.md has a row for each. */
+const catalogue = {
+  ERR_CFC_NATIVE_LOAD: {
+    message: 'no native build fits this platform',
+    hint: 'build it with `npm run build`, or install the package on a platform that it ships binaries for',
+  },
+  ERR_CFC_USAGE: {
+    message: 'an argument is not what it should be',
+    hint: 'details say which one and what is allowed',
+  },
+  ERR_CFC_NO_FABRIC: {
+    message: 'no such fabric',
+    hint: 'create it first, or name another with --fabric or CFC_FABRIC',
+  },
+  ERR_CFC_NO_AGENT: {
+    message: 'no such agent',
+    hint: '`cfc ps` lists those that there are',
+  },
+  ERR_CFC_NO_READER: {
+    message: 'nobody lives behind the name, and nobody took it over in time',
+    hint: 'the message waits in the mailbox for a successor; start the agent again',
+  },
+  ERR_CFC_TIMED_OUT: {
+    message: 'the time is up',
+    hint: 'raise timeoutMs, or look at what the other side is doing',
+  },
+  ERR_CFC_MAILBOX_FULL: {
+    message: 'the mailbox had no room in time; nothing was enqueued',
+    hint: 'the reader is slower than its senders: give it a larger mailbox, or more time',
+  },
+  ERR_CFC_MAILBOX_CLOSED: {
+    message: 'the mailbox is closed',
+    hint: 'the agent or the fabric object was left or closed before',
+  },
+  ERR_CFC_RECORD_TOO_LARGE: {
+    message: 'the message is larger than the fabric accepts',
+    hint: 'a body may have 16 MiB, a type 64 bytes; send a file name instead',
+  },
+  ERR_CFC_SLAB_FULL: {
+    message: "the fabric's memory for large bodies is full; nothing was enqueued",
+    hint: 'let readers catch up, or create the fabric with a larger slabMaxBytes',
+  },
+  ERR_CFC_QUOTA: {
+    message: 'this sender holds as much payload memory as it may; nothing was enqueued',
+    hint: 'wait until its messages are read, or create the fabric with a larger senderSlabBytes',
+  },
+  ERR_CFC_LEASES_FULL: {
+    message: 'as many messages are leased as may be',
+    hint: 'ack or nack some: a reader may hold a quarter of its mailbox',
+  },
+  ERR_CFC_LEASE_LOST: {
+    message: 'the lease is no longer ours',
+    hint: 'somebody else took it over, or this process closed the descriptor that proves its life',
+  },
+  ERR_CFC_LEASE_HELD: {
+    message: 'a living process holds the name',
+    hint: 'choose another name, or stop the process that holds it',
+  },
+  ERR_CFC_REGION_EXISTS: {
+    message: 'the fabric exists already',
+    hint: 'open it instead of creating it, or destroy it first',
+  },
+  ERR_CFC_REGION_CORRUPT: {
+    message: 'a file of the fabric is damaged',
+    hint: 'keep a copy for a look, then destroy the fabric and create it anew',
+  },
+  ERR_CFC_REGION_LAYOUT: {
+    message: 'the fabric was made by another layout version',
+    hint: 'use the cfc that made it, or destroy the fabric and create it anew',
+  },
+  ERR_CFC_FABRIC_REMOVED: {
+    message: 'the fabric was removed under us',
+    hint: 'open it again; what was in it is gone',
+  },
+  ERR_CFC_NO_SPACE: {
+    message: 'the file system has not enough room',
+    hint: 'free some, enlarge the tmpfs (mount -o remount,size=…), or use a smaller profile or CFC_DIR',
+  },
+  ERR_CFC_FOREIGN_OWNER: {
+    message: 'a file or directory belongs to another user, or lets other users in',
+    hint: 'remove it if it is yours to remove, or point CFC_DIR at a directory of your own with mode 0700',
+  },
+  ERR_CFC_NOT_REGULAR: {
+    message: 'something else than a plain file or directory is in the way',
+    hint: 'remove it (a symbolic link there may be an attack), or point CFC_DIR elsewhere',
+  },
+  ERR_CFC_PARTICIPANTS_FULL: {
+    message: 'as many processes take part as the fabric has slots',
+    hint: 'create the fabric with more maxParticipants',
+  },
+  ERR_CFC_AGENTS_FULL: {
+    message: "the fabric's directory of agents is full",
+    hint: 'create the fabric with more maxAgents',
+  },
+  ERR_CFC_MAILBOXES_FULL: {
+    message: 'the fabric has as many mailbox segments as it can',
+    hint: 'create it with a larger mailSegmentBytes',
+  },
+  ERR_CFC_COUNTERS_FULL: {
+    message: 'the table of metrics is full',
+    hint: 'use fewer names; put what varies into one metric',
+  },
+  ERR_CFC_READERS_FULL: {
+    message: 'the mailbox has as many readers as it can',
+    hint: 'eight readers share a mailbox at most',
+  },
+  ERR_CFC_FORKED: {
+    message: 'a fabric cannot be used across fork',
+    hint: 'open it again in the child',
+  },
+  ERR_CFC_BUSY: {
+    message: 'other processes were in the middle of this, again and again',
+    hint: 'try again; if it stays, look for a process that is stopped',
+  },
+  ERR_CFC_SYSTEM: {
+    message: 'a system call failed',
+    hint: 'cause has its name and errno',
+  },
+  ERR_CFC_FORBIDDEN: {
+    message: 'this agent may not do that',
+    hint: 'its role does not allow it',
+  },
+  ERR_CFC_AGENT_START: {
+    message: 'an agent could not be started',
+    hint: 'details have the command; run it by hand to see what it says',
+  },
+  ERR_CFC_PARTLY_DELIVERED: {
+    message: 'not everything was accepted or answered',
+    hint: 'details have both lists',
+  },
+} as const;
+
+export type CfcErrorCode = keyof typeof catalogue;
+
+/** Every code, for tools and tests. */
+export const errorCodes = Object.keys(catalogue) as readonly CfcErrorCode[];
+
+/**
+ * What goes wrong in cfc. `code` is stable, messages are not. Failures of the system travel in
+ * `cause`, with `errno` and `syscall`.
+ */
+export class CfcError extends Error {
+  readonly code: CfcErrorCode;
+  /** What the message is about: names, sizes, paths. Plain values. */
+  readonly details: Readonly<Record<string, unknown>>;
+  /** What to do about it, in a sentence. */
+  readonly hint: string;
+
+  constructor(
+    code: CfcErrorCode,
+    details: Readonly<Record<string, unknown>> = {},
+    options?: ErrorOptions,
+  ) {
+    const shown =
+      Object.keys(details).length > 0 ? ` ${inspect(details, { breakLength: Infinity })}` : '';
+    super(`${catalogue[code].message}${shown}`, options);
+    this.code = code;
+    this.details = details;
+    this.hint = catalogue[code].hint;
+  }
+}
+
+// On the prototype and not enumerable, as built-in errors have it.
+Object.defineProperty(CfcError.prototype, 'name', { value: 'CfcError', configurable: true });
+
+/** The message of a code, without details. */
+export function describeError(code: CfcErrorCode): { message: string; hint: string } {
+  return catalogue[code];
+}

@@ -1,0 +1,251 @@
+import { Agent, type AgentState, agentStates } from './agents/agent.js';
+import { metricKinds } from './core/counters.js';
+import type { Census, NativeFabricOptions, SweepReport } from './core/native.js';
+import { Region } from './core/region.js';
+import { CfcError } from './errors.js';
+
+/** Capacities of a fabric; what is left out comes from the profile. */
+export interface FabricCapacity {
+  /** Names at a time. */
+  maxAgents?: number;
+  /** Processes and threads at a time. */
+  maxParticipants?: number;
+  /** Messages that a mailbox holds, where the agent asks for nothing else. */
+  mailboxCells?: number;
+  /** By how many bytes the mailboxes grow at a time. */
+  mailSegmentBytes?: number;
+  /** By how many bytes the memory for bodies above 160 bytes grows at a time. */
+  slabSegmentBytes?: number;
+  /** How far it may grow. */
+  slabMaxBytes?: number;
+  /** How much of it one sender may hold. */
+  senderSlabBytes?: number;
+  /** Histograms of all agents together. */
+  histograms?: number;
+}
+
+/**
+ * `small` fits a container's 64 MB `/dev/shm` with 2,048 agents; `default` serves some hundreds of
+ * agents with inboxes of 1,024; `large` has room for 10,000.
+ */
+export type FabricProfile = 'small' | 'default' | 'large';
+
+const profiles: Readonly<Record<FabricProfile, NativeFabricOptions>> = {
+  small: {
+    maxAgents: 2048,
+    maxParticipants: 4096,
+    mailboxCells: 16,
+    mailSegmentBytes: 1 << 20,
+    slabSegmentBytes: 1 << 20,
+    slabMaxBytes: 16 << 20,
+    senderSlabBytes: 8 << 20,
+    histograms: 16,
+  },
+  default: {},
+  large: { maxAgents: 10_240, maxParticipants: 20_480, mailboxCells: 64, histograms: 256 },
+};
+
+export interface OpenOptions {
+  /** Make it if it is missing. Default false. */
+  create?: boolean;
+  /** Only with `create`. Default `default`. */
+  profile?: FabricProfile;
+  /** Only with `create`: overrides the profile. */
+  capacity?: FabricCapacity;
+  /** Directory that holds fabrics. Default `CFC_DIR`, else `/dev/shm/cfc-<uid>`. */
+  dir?: string;
+}
+
+export interface JoinOptions {
+  role?: string;
+  team?: string;
+  /** Name of the agent above this one. */
+  parent?: string;
+  /** Messages that its mailbox holds, rounded up to a power of two. */
+  mailboxCells?: number;
+  /**
+   * A new life of that name: what an earlier one still holds by `hold` is redelivered. Default true;
+   * false for a short visit under the same incarnation.
+   */
+  fence?: boolean;
+}
+
+/** Alive; or dead, proven by the kernel; or left: nobody holds the name, messages wait for one. */
+export type Liveness = 'alive' | 'dead' | 'left';
+export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
+
+export interface AgentSnapshot {
+  name: string;
+  role: string;
+  team: string;
+  parent: string;
+  /** What the agent says of itself. */
+  state: AgentState;
+  liveness: Liveness;
+  /** Degraded above 500 queued or 80 % of the mailbox; unhealthy when dead. */
+  health: Health;
+  pid: number;
+  /** Messages that are not acked yet. */
+  depth: number;
+  /** Messages that the mailbox holds, both lanes. */
+  capacity: number;
+  /** Of `depth`, those that a reader has. */
+  leased: number;
+  /** How often another process took the name over. */
+  restarts: number;
+  /** When it last received, acked or beat. */
+  lastProgressAt: Date;
+  joinedAt: Date;
+  /** Its counters and gauges by name; histograms are read by `Region.readHistogram`. */
+  counters: Readonly<Record<string, number>>;
+}
+
+const degradedDepth = 500;
+const degradedShare = 0.8;
+
+/**
+ * A named whole of agents on one host.
+ *
+ * ```ts
+ * const fabric = await Fabric.open('review', { create: true });
+ * const me = await fabric.join('coord-A', { role: 'coordinator' });
+ * await me.send('worker-1', { task: 1 });
+ * ```
+ *
+ * Ownership: `close()` (or `await using`) leaves with every agent that joined through it;
+ * `Fabric.destroy` removes the files.
+ */
+export class Fabric implements AsyncDisposable {
+  readonly name: string;
+  readonly #region: Region;
+  readonly #agents = new Set<Agent>();
+
+  private constructor(name: string, region: Region) {
+    this.name = name;
+    this.#region = region;
+  }
+
+  /**
+   * @throws {CfcError} `ERR_CFC_NO_FABRIC` (without `create`), `ERR_CFC_NO_SPACE`,
+   *   `ERR_CFC_FOREIGN_OWNER`, `ERR_CFC_NOT_REGULAR`, `ERR_CFC_REGION_CORRUPT`,
+   *   `ERR_CFC_REGION_LAYOUT`, `ERR_CFC_USAGE`, `ERR_CFC_SYSTEM`
+   */
+  static async open(name: string, options: OpenOptions = {}): Promise<Fabric> {
+    const profile = profiles[options.profile ?? 'default'];
+    if (profile === undefined) {
+      throw new CfcError('ERR_CFC_USAGE', {
+        profile: options.profile,
+        allowed: Object.keys(profiles),
+      });
+    }
+    const region = Region.open(name, {
+      mode: options.create ? 'openOrCreate' : 'open',
+      base: options.dir ?? '',
+      capacity: { ...profile, ...options.capacity },
+    });
+    await Promise.resolve();
+    return new Fabric(name, region);
+  }
+
+  /**
+   * Removes a fabric and everything in it. Who still has it open goes on, apart from others.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_FABRIC`, and what open throws of foreign directories
+   */
+  static async destroy(name: string, { dir = '' }: { dir?: string } = {}): Promise<void> {
+    Region.destroy(name, { base: dir });
+    await Promise.resolve();
+  }
+
+  /**
+   * Takes a name. A dead agent's name comes with its mailbox, and what it had leased comes again.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_HELD` while a living process holds it,
+   *   `ERR_CFC_AGENTS_FULL`, `ERR_CFC_PARTICIPANTS_FULL`, `ERR_CFC_MAILBOXES_FULL`,
+   *   `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`
+   */
+  async join(name: string, options: JoinOptions = {}): Promise<Agent> {
+    const agent = new Agent(this.#region.join(name, options));
+    for (const other of this.#agents) if (other.left) this.#agents.delete(other);
+    this.#agents.add(agent);
+    await Promise.resolve();
+    return agent;
+  }
+
+  /** Every agent: state, health, depth, counters. Reads the mapping only; costs them nothing. */
+  snapshot(): AgentSnapshot[] {
+    const metrics = this.#region.metrics();
+    return this.#region.agents().map((record) => {
+      const liveness: Liveness = record.alive ? 'alive' : record.held ? 'dead' : 'left';
+      const counters: Record<string, number> = {};
+      const values = this.#region.readCounters(record.entry);
+      for (const { index, name, kind } of metrics) {
+        if (values !== undefined && metricKinds[kind] !== 'histogram') {
+          counters[name] = values[index] as number;
+        }
+      }
+      return {
+        name: record.name,
+        role: record.role,
+        team: record.team,
+        parent: record.parent,
+        state: agentStates[record.state] ?? 'spawned',
+        liveness,
+        health: healthOf(liveness, record.depth, record.capacity),
+        pid: record.pid,
+        depth: record.depth,
+        capacity: record.capacity,
+        leased: record.leased,
+        restarts: record.restarts,
+        lastProgressAt: new Date(record.lastProgressAtMs),
+        joinedAt: new Date(record.joinedAtMs),
+        counters,
+      };
+    });
+  }
+
+  /**
+   * Every cell, chunk, slot and name, counted: accepted = acked + queued + deadLettered + dropped.
+   * Exact while nobody works.
+   */
+  census(): Census {
+    return this.#region.census();
+  }
+
+  /** Looks at every process that takes part, and mends what the dead left. */
+  sweep(): SweepReport {
+    return this.#region.sweep();
+  }
+
+  /** Where it lies, how large it is. */
+  info(): { name: string; path: string; sharedBytes: number; maxAgents: number } {
+    const { name, path, sharedBytes, maxAgents } = this.#region.info();
+    return { name, path, sharedBytes, maxAgents };
+  }
+
+  /**
+   * Asks whether this process still takes part.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_LOST`, `ERR_CFC_FABRIC_REMOVED`, `ERR_CFC_REGION_CORRUPT`
+   */
+  check(): void {
+    this.#region.check();
+  }
+
+  /** Leaves with every agent of this object, and unmaps. */
+  async close(): Promise<void> {
+    for (const agent of this.#agents) await agent.leave();
+    this.#agents.clear();
+    this.#region.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function healthOf(liveness: Liveness, depth: number, capacity: number): Health {
+  if (liveness === 'left') return 'unknown';
+  if (liveness === 'dead') return 'unhealthy';
+  return depth > Math.min(degradedDepth, degradedShare * capacity) ? 'degraded' : 'healthy';
+}

@@ -1,0 +1,25 @@
+/** Coordination fabric for command-line agents. */
+export {
+  type Agent,
+  type AgentState,
+  agentStates,
+  type MessageBatch,
+  type ReceiveBatchOptions,
+  type ReceiveOptions,
+  type SendOptions,
+  type SendReceipt,
+} from './agents/agent.js';
+export type { Counter, Gauge, Histogram } from './core/counters.js';
+export { type BodyKind, type Message, parseMessageId } from './core/message.js';
+export type { Census, SweepReport } from './core/native.js';
+export { CfcError, type CfcErrorCode, describeError, errorCodes } from './errors.js';
+export {
+  type AgentSnapshot,
+  Fabric,
+  type FabricCapacity,
+  type FabricProfile,
+  type Health,
+  type JoinOptions,
+  type Liveness,
+  type OpenOptions,
+} from './fabric.js';
