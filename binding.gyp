@@ -26,7 +26,15 @@
       'native/binding/loop_waiter.cc',
     ],
     'cli_sources': [
+      'native/cli/children.cc',
+      'native/cli/command.cc',
+      'native/cli/coordinator.cc',
+      'native/cli/job.cc',
+      'native/cli/keeper.cc',
       'native/cli/main.cc',
+      'native/cli/processes.cc',
+      'native/cli/signals.cc',
+      'native/cli/worker.cc',
     ],
   },
   'target_defaults': {

@@ -7,7 +7,7 @@ export {
   type ReceiveBatchOptions,
   type ReceiveOptions,
   type SendOptions,
-  type SendReceipt,
+  SendReceipt,
 } from './agents/agent.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export { type BodyKind, type Message, parseMessageId } from './core/message.js';

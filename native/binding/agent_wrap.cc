@@ -33,6 +33,7 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::TypeId>("typeId"),
                       InstanceMethod<&AgentWrap::TrySend>("trySend"),
                       InstanceMethod<&AgentWrap::TrySendBatch>("trySendBatch"),
+                      InstanceMethod<&AgentWrap::TrySendPacked>("trySendPacked"),
                       InstanceMethod<&AgentWrap::BatchLimit>("batchLimit"),
                       InstanceMethod<&AgentWrap::WaitRoom>("waitRoom"),
                       InstanceMethod<&AgentWrap::StopWaitRoom>("stopWaitRoom"),
@@ -154,12 +155,13 @@ Napi::Value AgentWrap::Route(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, index);
 }
 
-// typeId(type): a number for trySend
+// typeId(type): a number for trySend. 1 is the first of all, or of all that are still remembered: the
+// others are forgotten.
 Napi::Value AgentWrap::TypeId(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::string type = ToText(info[0]);
   if (type.size() > kMaxNameBytes) return Napi::Number::New(env, Negative(Status::kInvalid));
-  if (types_.size() >= kMostTypes) return Napi::Number::New(env, Negative(Status::kFull));
+  if (types_.size() >= kMostTypes) types_.resize(1);
   types_.push_back(static_cast<std::string&&>(type));
   return Napi::Number::New(env, static_cast<double>(types_.size() - 1));
 }
@@ -262,12 +264,54 @@ Napi::Value AgentWrap::TrySendBatch(const Napi::CallbackInfo& info) {
       messages[i].body = {scratch_.data() + offsets[i], messages[i].body.size()};
     }
   }
-  std::vector<MessageId> ids(count);
+  return Napi::Number::New(env, Negative(SendAll(route, messages, numbers.Data())));
+}
+
+Status AgentWrap::SendAll(cfc::Route* route, const std::vector<Outgoing>& messages,
+                          double* numbers) {
+  std::vector<MessageId> ids(messages.size());
   uint32_t accepted = 0;
-  status = agent_.TrySendBatch(route, messages.data(), count, ids.data(), &accepted);
+  const Status status = agent_.TrySendBatch(
+      route, messages.data(), static_cast<uint32_t>(messages.size()), ids.data(), &accepted);
   numbers[0] = accepted;
   for (uint32_t i = 0; i < accepted; ++i) numbers[i + 1] = static_cast<double>(ids[i].number);
-  return Napi::Number::New(env, Negative(status));
+  return status;
+}
+
+// trySendPacked(route, bytes: Uint8Array, lengths: Uint32Array, kinds: Uint8Array, count, options,
+// type, numbers): the same, of bodies that lie in `bytes` one after the other, each from a multiple
+// of 8 on. Several times quicker for small ones: no call per body.
+Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
+  if (!route) return Napi::Number::New(env, Negative(Status::kClosed));
+  const auto bytes = info[1].As<Napi::Uint8Array>();
+  const auto lengths = info[2].As<Napi::Uint32Array>();
+  const auto kinds = info[3].As<Napi::Uint8Array>();
+  const uint32_t count = info[4].As<Napi::Number>().Uint32Value();
+  auto numbers = info[7].As<Napi::Float64Array>();
+  Outgoing common;
+  Status status = FillOutgoing(info, 5, &common);
+  if (status == Status::kOk &&
+      (lengths.ElementLength() < count || kinds.ElementLength() < count ||
+       numbers.ElementLength() < size_t{count} + 1)) {
+    status = Status::kInvalid;
+  }
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  const char* const data = reinterpret_cast<const char*>(bytes.Data());
+  const uint32_t* const length = lengths.Data();
+  const uint8_t* const kind = kinds.Data();
+  std::vector<Outgoing> messages(count, common);
+  size_t offset = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (offset + length[i] > bytes.ElementLength()) {
+      return Napi::Number::New(env, Negative(Status::kInvalid));
+    }
+    messages[i].body = {data + offset, length[i]};
+    messages[i].kind = static_cast<BodyKind>(kind[i] & kKindMask);
+    offset = (offset + length[i] + 7) & ~size_t{7};
+  }
+  return Napi::Number::New(env, Negative(SendAll(route, messages, numbers.Data())));
 }
 
 Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "buffer_pool.h"
 #include "core/agent.h"
 #include "fabric_wrap.h"
 
@@ -56,6 +57,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value TypeId(const Napi::CallbackInfo& info);
   Napi::Value TrySend(const Napi::CallbackInfo& info);
   Napi::Value TrySendBatch(const Napi::CallbackInfo& info);
+  Napi::Value TrySendPacked(const Napi::CallbackInfo& info);
   Napi::Value BatchLimit(const Napi::CallbackInfo& info);
   Napi::Value WaitRoom(const Napi::CallbackInfo& info);
   Napi::Value StopWaitRoom(const Napi::CallbackInfo& info);
@@ -86,12 +88,14 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   };
 
   Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);
+  Status SendAll(cfc::Route* route, const std::vector<Outgoing>& messages, double* numbers);
   // Where a body is for as long as a call lasts: the bytes themselves, or text encoded into
   // scratch_ from `offset` on.
   bool BodyOf(const Napi::Value& value, size_t* offset, std::string_view* body);
   uint32_t KeepLease(const LeaseToken& token);
   const LeaseToken* LeaseAt(uint32_t index) const noexcept;
   void ForgetLease(uint32_t index);
+  void ForgetTexts(Napi::Env env);
   uint32_t Intern(Napi::Env env, std::string_view text);
   uint8_t* Reserve(Napi::Env env, size_t bytes, size_t* offset);
   void WriteRow(Napi::Env env, double* row, const Delivery& delivery);
@@ -115,6 +119,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.
   uint32_t expects_ = 0;
 
+  std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
   Napi::ObjectReference holder_;  // {table, texts, buffer}: shared with JavaScript
   double* table_ = nullptr;
   uint8_t* arena_ = nullptr;

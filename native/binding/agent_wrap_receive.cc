@@ -57,40 +57,50 @@ void AgentWrap::ForgetLease(uint32_t index) {
   free_leases_.push_back(index);
 }
 
+// Between two batches: JavaScript has read what the last one named.
+void AgentWrap::ForgetTexts(Napi::Env env) {
+  if (texts_.size() < kMostTexts) return;
+  texts_.clear();
+  holder_.Value().Set("texts", Napi::Array::New(env));
+  last_from_.clear();
+  last_type_.clear();
+  last_from_id_ = last_type_id_ = 0;
+  Intern(env, "");
+}
+
 uint32_t AgentWrap::Intern(Napi::Env env, std::string_view text) {
   std::string key(text);
   const auto found = texts_.find(key);
   if (found != texts_.end()) return found->second;
-  if (texts_.size() >= kMostTexts) {
-    // JavaScript has taken copies of what it read: begin anew.
-    texts_.clear();
-    holder_.Value().Set("texts", Napi::Array::New(env));
-    last_from_.clear();
-    last_type_.clear();
-    last_from_id_ = last_type_id_ = 0;
-    texts_.emplace("", 0);
-    holder_.Value().Get("texts").As<Napi::Array>().Set(0u, Napi::String::New(env, ""));
-    if (text.empty()) return 0;
-  }
   const auto id = static_cast<uint32_t>(texts_.size());
   holder_.Value().Get("texts").As<Napi::Array>().Set(id, ToValue(env, text));
   texts_.emplace(static_cast<std::string&&>(key), id);
   return id;
 }
 
-// Room for `bytes` that nobody else will ever write again. A new buffer is not zeroed: every byte
-// that JavaScript can see was copied into it first… but for the arena's rest, which was.
+// Room for `bytes` that nobody else will write while JavaScript holds any of it. Small bodies share
+// an arena; a large batch has a block of its own, of which it sees only its own bodies.
 uint8_t* AgentWrap::Reserve(Napi::Env env, size_t bytes, size_t* offset) {
-  if (arena_bytes_ - arena_used_ < bytes) {
-    const size_t size = std::max(bytes, kArenaBytes);
+  if (!arena_ || arena_bytes_ - arena_used_ < bytes) {
     Napi::ArrayBuffer buffer;
-    if (size == kArenaBytes) {
+    size_t size = kArenaBytes;
+    if (bytes <= size) {
       buffer = Napi::ArrayBuffer::New(env, size);
     } else {
-      void* const memory = std::malloc(size);
+      size = BufferPool::RoundUp(bytes);
+      void* const memory = pool_->Take(size);
       if (!memory) return nullptr;
-      buffer = Napi::ArrayBuffer::New(env, memory, size,
-                                      [](Napi::Env, void* data) { std::free(data); });
+      struct Loan {
+        std::shared_ptr<BufferPool> pool;
+        size_t bytes;
+      };
+      buffer = Napi::ArrayBuffer::New(
+          env, memory, size,
+          [](Napi::Env, void* data, Loan* loan) {
+            loan->pool->Give(data, loan->bytes);
+            delete loan;
+          },
+          new Loan{pool_, size});
     }
     holder_.Value().Set("buffer", buffer);
     arena_ = static_cast<uint8_t*>(buffer.Data());
@@ -137,6 +147,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
   const TakeFilter filter =
       info[1].ToBoolean() ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
   if (taken_.size() < most) taken_.resize(kMostTaken);
+  ForgetTexts(env);
 
   Status status = Status::kEmpty;
   uint32_t count = 0;
@@ -268,6 +279,7 @@ Napi::Value AgentWrap::Peek(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array out = Napi::Array::New(env);
   const uint32_t most = info[0].ToNumber().Uint32Value();
+  ForgetTexts(env);
   for (uint32_t lane = 0; owner_ && lane < kLanes; ++lane) {
     uint32_t skipped = 0;
     for (uint64_t nth = 0; out.Length() < most && skipped < kMaxLaneCells; ++nth) {

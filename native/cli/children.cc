@@ -22,6 +22,7 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kLongestPauseNs = 2 * kSecondNs;
 constexpr uint32_t kBurst = 20;          // starts within a second before it has to wait for the next
 constexpr uint32_t kFailuresToGiveUp = 12;
+constexpr uint32_t kStartsAtOnce = 8;    // then look at what else there is to do
 
 int OpenPidfd(pid_t pid) noexcept {
 #ifdef SYS_pidfd_open
@@ -162,8 +163,11 @@ std::vector<size_t> Children::Tend() {
   std::vector<size_t> died = died_;
   if (stopping_) return died;
   const int64_t now = MonotonicNs();
+  uint32_t starts = 0;
   for (Child& child : children_) {
-    if (child.pid == 0 && child.start_at_ns <= now) Start(&child);
+    if (child.pid != 0 || child.start_at_ns > now) continue;
+    Start(&child);
+    if (++starts == kStartsAtOnce) break;
   }
   return died;
 }

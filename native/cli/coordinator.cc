@@ -233,8 +233,7 @@ class Coordinator {
     me_.DrainBell();
     me_.ParkInLoop();
     int64_t longest = kBackstopNs;
-    if ((agent_.HasMail(TakeFilter::kAll, &longest) && !full_ && !blocked_) ||
-        Signals::Pending()) {
+    if (agent_.HasMail(TakeFilter::kAll, &longest) && !full_ && !blocked_) {
       me_.Unpark();
       return Status::kOk;
     }

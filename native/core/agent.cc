@@ -212,6 +212,7 @@ void Agent::Leave() noexcept {
     participant_->ForgetReading(PackLaneId(view_.box, lane));
   }
   counters_ = CounterBlock();
+  routes_.clear();
   participant_ = nullptr;
 }
 
@@ -221,7 +222,7 @@ void Agent::SetState(AgentState state) noexcept {
 
 void Agent::Progress() noexcept {
   participant_->fabric().entries()[entry_].progress_at_ms.store(
-      static_cast<uint64_t>(MonotonicNs() / 1'000'000), std::memory_order_relaxed);
+      static_cast<uint64_t>(CoarseMonotonicNs() / 1'000'000), std::memory_order_relaxed);
 }
 
 uint64_t Agent::Depth() const noexcept {

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,6 +94,10 @@ struct Route {
   // others while others wait.
   std::vector<uint64_t> recent[kLanes];
   uint32_t recent_next[kLanes] = {};
+  // We slept for room and were woken: it is our turn, however much of ours is in the lane. Were a
+  // ring to end at one who may not use it, the next in turn would sleep beside free cells. Set by
+  // whoever waits (Send does), cleared by the send.
+  bool in_turn = false;
 };
 
 class Agent {
@@ -127,6 +133,7 @@ class Agent {
   Status TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
   // Waits for room until the deadline: kTimedOut.
   Status Send(Route* route, const Outgoing& message, Deadline deadline, Receipt* receipt) noexcept;
+  // Remembers the way. Who keeps a route to the same recipient as well counts its messages twice.
   Status Send(std::string_view to, const Outgoing& message, Deadline deadline,
               Receipt* receipt = nullptr) noexcept;
   // What became of a message that was sent with wants_receipt: kOk and its reason, kBusy (nobody
@@ -134,8 +141,8 @@ class Agent {
   Status Verdict(const Receipt& receipt, VoidReason* reason) noexcept;
   // Waits for that. kTimedOut.
   Status WaitSettled(const Receipt& receipt, VoidReason* reason, Deadline deadline) noexcept;
-  // All of them in order, or none: at most a quarter of the lane at a time (BatchLimit). All go to
-  // the lane of the first.
+  // All of them in order, or none: at most a quarter of the lane at a time (BatchLimit), all to one
+  // lane.
   // ids: may be null. accepted: how many were; less than count only with another status than kOk,
   // and more than none only where claims were set aside meanwhile (kBusy).
   Status TrySendBatch(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
@@ -193,11 +200,10 @@ class Agent {
   Status Check(const Outgoing& message) const noexcept;
   Status ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
   Status Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
-  void Sent(Route* route, const Outgoing& message, uint64_t position) noexcept;
   bool AtOwnCap(Route* route, LaneIndex lane) noexcept;
   void Remember(Route* route, LaneIndex lane, uint64_t position) noexcept;
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
-                uint64_t number, uint64_t sequence) noexcept;
+                uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept;
   Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;
   bool ReadCell(const Cell& cell, Delivery* out) const noexcept;
   void Settled(LaneIndex lane, uint64_t position) noexcept;
@@ -215,6 +221,7 @@ class Agent {
   uint32_t control_burst_ = 0;
   uint64_t slab_bytes_ = 0;  // at most what our chunks hold; looked up anew when it nears the quota
   Suspects suspects_;
+  std::map<std::string, Route, std::less<>> routes_;  // of those whom we send to by name
 };
 
 }  // namespace cfc

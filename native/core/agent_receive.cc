@@ -13,7 +13,9 @@ namespace {
 // How many control messages in a row overtake the work lane.
 constexpr uint32_t kControlBurst = 16;
 
-uint32_t NowMs() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); }
+constexpr auto NowMs = []() noexcept {
+  return static_cast<uint32_t>(MonotonicNs() / 1'000'000);
+};
 
 // An unacked cell pins the ring behind it: more than this many at once would stop the senders.
 uint32_t MostLeased(const Lane& lane) noexcept {
@@ -54,7 +56,6 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
   const Owner me = participant_->owner();
-  const uint32_t now_ms = NowMs();
   suspects_.count = 0;
   uint32_t delay = 0;
   bool capped = false;
@@ -68,7 +69,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
         capped = true;
         break;
       }
-      const Taken taken = lane.Take(me, filter, now_ms, &cursor_[index], &suspects_);
+      const Taken taken = lane.Take(me, filter, NowMs, &cursor_[index], &suspects_);
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
         break;
@@ -90,7 +91,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
       // Of several readers the sender woke one: if there is more, that one wakes the next.
       if (view_.words->readers[1].load(std::memory_order_relaxed) != 0 &&
-          lane.Look(filter, now_ms, cursor_[index], nullptr).status == Status::kOk) {
+          lane.Look(filter, NowMs, cursor_[index], nullptr).status == Status::kOk) {
         participant_->fabric().RingReaders(view_, me);
       }
       return Status::kOk;
@@ -102,14 +103,13 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
 }
 
 bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
-  const uint32_t now_ms = NowMs();
   suspects_.count = 0;
   for (int round = 0; round < 2; ++round) {
     for (uint32_t index = 0; index < kLanes; ++index) {
       Lane& lane = view_.lanes[index];
       if (leased_[index] >= MostLeased(lane)) continue;
       const Taken found =
-          lane.Look(filter, now_ms, cursor_[index], longest ? &suspects_ : nullptr);
+          lane.Look(filter, NowMs, cursor_[index], longest ? &suspects_ : nullptr);
       if (found.status == Status::kOk) return true;
       if (longest && found.delayed && int64_t{found.delay_ms} * 1'000'000 < *longest) {
         *longest = int64_t{found.delay_ms} * 1'000'000;
@@ -287,7 +287,7 @@ uint64_t Agent::Clear() noexcept {
     Lane& lane = view_.lanes[index];
     for (uint64_t most = lane.Depth(); most > 0; --most) {
       uint64_t cursor = 0;
-      const Taken taken = lane.Take(participant_->owner(), TakeFilter::kAll, NowMs() + (1u << 30),
+      const Taken taken = lane.Take(participant_->owner(), TakeFilter::kAll, [] { return NowMs() + (1u << 30); },
                                     &cursor, nullptr);
       if (taken.status != Status::kOk) break;
       if (lane.Settle(taken.position, taken.word, kDropped) == Status::kOk) ++dropped;

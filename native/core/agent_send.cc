@@ -22,15 +22,17 @@ Status Agent::Resolve(Route* route) noexcept {
     route->entry = kNoEntry;
     return status;
   }
-  const bool same = route->entry == record.entry && route->mailbox == record.mailbox;
+  // A reference to a mailbox means one owner's life. While it lasts, our count of messages goes on,
+  // even if the mailbox was closed for a moment.
+  const bool same = route->mailbox == record.mailbox && route->view.valid();
   route->entry = record.entry;
   route->entry_word = record.word;
   if (same) return Status::kOk;
-  route->mailbox = record.mailbox;
   if (!participant_->fabric().mail().View(MailboxRefBox(record.mailbox), &route->view)) {
     route->entry = kNoEntry;
     return Status::kCorrupt;
   }
+  route->mailbox = record.mailbox;
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     route->sequence[lane] = 0;
     route->recent[lane].assign(route->view.lanes[lane].capacity() / 4, 0);
@@ -71,7 +73,7 @@ Status Agent::ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy,
   const uint32_t generation = MailboxRefGeneration(route->mailbox);
   const auto still_valid = [&]() noexcept { return route->view.Is(generation); };
   participant_->IntendToSend(PackLaneId(route->view.box, lane));
-  if (AtOwnCap(route, lane)) return Status::kFull;
+  if (!route->in_turn && AtOwnCap(route, lane)) return Status::kFull;
   Status status = ring.TryClaim(participant_->owner(), still_valid, position);
   for (uint32_t tries = 0; status == Status::kFull && tries < ring.capacity(); ++tries) {
     // Somebody may have acked and died, or be slow, before freeing.
@@ -105,20 +107,22 @@ Status Agent::Place(const Outgoing& message, ChunkRef* chunk) noexcept {
   if (name_.size() + message.type.size() + bytes <= kInlineBytes) return Status::kOk;
   Fabric& fabric = participant_->fabric();
   const uint64_t quota = fabric.options().sender_slab_bytes;
+  const uint64_t taken = Slab::BytesFor(bytes);
   // An upper bound of what is ours, as readers free without telling us; exact when it matters.
-  if (slab_bytes_ + 2 * bytes > quota) {
+  if (slab_bytes_ + taken > quota) {
     slab_bytes_ = fabric.slab().BytesOf(participant_->owner());
-    if (slab_bytes_ + bytes > quota) return Status::kQuota;
+    if (slab_bytes_ + taken > quota) return Status::kQuota;
   }
   const Status status = fabric.slab().Borrow(participant_->owner(), bytes, chunk);
   if (status != Status::kOk) return status;
-  slab_bytes_ += 2 * bytes > kChunkBytes[0] ? 2 * bytes : kChunkBytes[0];
+  slab_bytes_ += taken;
   fabric.slab().Write(*chunk, message.body.data(), bytes);
   return Status::kOk;
 }
 
 void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position,
-                     ChunkRef chunk, uint64_t number, uint64_t sequence) noexcept {
+                     ChunkRef chunk, uint64_t number, uint64_t sequence,
+                     int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
   const auto set = [&cell](CellWord word, uint64_t value) {
     cell.words[word].store(value, std::memory_order_relaxed);
@@ -132,7 +136,7 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   set(kSenderUid, participant_->uid());
   set(kNumber, number);
   set(kSequence, sequence);
-  set(kSentAtNs, static_cast<uint64_t>(RealTimeNs()));
+  set(kSentAtNs, static_cast<uint64_t>(sent_at_ns));
   set(kCorrelationUid, message.correlation.uid);
   set(kCorrelationNumber, message.correlation.number);
   set(kSlab, chunk);
@@ -156,14 +160,6 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   CFC_FAIL_POINT("copy.payload");
 }
 
-// After the commit: it is accepted, and only its waking is left to do.
-void Agent::Sent(Route* route, const Outgoing& message, uint64_t position) noexcept {
-  ++route->sequence[message.lane];
-  Remember(route, message.lane, position);
-  counters_.Add(Metric::kMessagesSent, 1);
-  counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
-}
-
 Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
   Status status = Check(message);
   if (status != Status::kOk) return status;
@@ -180,7 +176,8 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     uint64_t position;
     status = Claim(route, message.lane, message.when_full, &position);
     if (status != Status::kOk) break;
-    FillCell(*route, message, position, chunk, number, route->sequence[message.lane] + 1);
+    FillCell(*route, message, position, chunk, number, route->sequence[message.lane] + 1,
+             RealTimeNs());
     if (chunk != 0) {
       fabric.slab().Place(me, chunk, PackPlace(route->view.box, message.lane, position));
     }
@@ -189,8 +186,15 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
       status = Status::kBusy;
       continue;
     }
-    Sent(route, message, position);
+    // Into memory that nobody else sees any more: no acceptance.
+    if (participant_->Usable() != Status::kOk) return Status::kCorrupt;
+    // It is accepted from here on; only its waking is left to do.
+    ++route->sequence[message.lane];
+  route->in_turn = false;
+    Remember(route, message.lane, position);
     fabric.RingReaders(route->view, me);
+    counters_.Add(Metric::kMessagesSent, 1);
+    counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
     if (receipt) *receipt = {{participant_->uid(), number}, message.lane, position, route->mailbox};
     return Status::kOk;
   }
@@ -209,15 +213,18 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
   if (!full(status)) return status;
   counters_.Add(Metric::kSendWaits, 1);
   const int64_t began_ns = MonotonicNs();
+  const uint64_t sleeps = participant_->sleeps();
   const Status waited = participant_->WaitUntil(
       [&](int64_t* longest) {
         AnnounceRoom(route, message.lane, /*several=*/false);
+        route->in_turn = participant_->sleeps() != sleeps;
         status = TrySend(route, message, receipt);
         // Chunks of the slab come free in other lanes too, without a ring for us.
         *longest = status == Status::kFull ? kBackstopNs : kSuspectNs;
         return !full(status);
       },
       deadline);
+  route->in_turn = false;
   WithdrawRoom(route, message.lane);
   counters_.Add(Metric::kSendWaitNs, static_cast<double>(MonotonicNs() - began_ns));
   return waited == Status::kOk ? status : waited;
@@ -225,9 +232,14 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
 
 Status Agent::Send(std::string_view to, const Outgoing& message, Deadline deadline,
                    Receipt* receipt) noexcept {
-  Route route;
-  route.name = std::string(to);
-  return Send(&route, message, deadline, receipt);
+  auto found = routes_.find(to);
+  if (found == routes_.end()) {
+    found = routes_.try_emplace(std::string(to)).first;
+    found->second.name = found->first;
+  }
+  const Status status = Send(&found->second, message, deadline, receipt);
+  if (status == Status::kNoAgent) routes_.erase(found);
+  return status;
 }
 
 Status Agent::Verdict(const Receipt& receipt, VoidReason* reason) noexcept {
@@ -265,6 +277,9 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   for (uint32_t i = 0; i < count && status == Status::kOk; ++i) status = Check(messages[i]);
   if (status != Status::kOk) return status;
   const LaneIndex lane = messages[0].lane;
+  for (uint32_t i = 1; i < count; ++i) {
+    if (messages[i].lane != lane) return Status::kInvalid;
+  }
   if (count > BatchLimit(route, lane)) return Status::kInvalid;
   Fabric& fabric = participant_->fabric();
   const Owner me = participant_->owner();
@@ -281,42 +296,48 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   }
   uint32_t done = 0;
   for (int tries = 0; tries < kMostResends && status == Status::kOk && done < count; ++tries) {
-    uint32_t claimed = done;
+    // The first claim may find the recipient anew; those that follow must be in the same mailbox.
+    status = Claim(route, lane, FullPolicy::kReject, &positions[done]);
+    if (status != Status::kOk) break;
+    uint32_t claimed = done + 1;
     for (; claimed < count; ++claimed) {
-      status = Claim(route, lane, FullPolicy::kReject, &positions[claimed]);
+      status = ClaimOnce(route, lane, FullPolicy::kReject, &positions[claimed]);
       if (status != Status::kOk) break;
     }
     if (status != Status::kOk) {  // no room half-way: nothing of these was accepted
       for (uint32_t i = done; i < claimed; ++i) route->view.lanes[lane].Abort(me, positions[i]);
       fabric.Reclaim(route->view, lane);
-      break;
+      if (status != Status::kStale && status != Status::kClosed) break;
+      route->entry = kNoEntry;  // it left meanwhile: all over again, where it is now
+      status = Status::kOk;
+      continue;
     }
+    const int64_t now_ns = RealTimeNs();
+    const uint64_t first_number = participant_->NextNumbers(count - done);
     for (uint32_t i = done; i < count; ++i) {
-      Outgoing message = messages[i];
-      message.lane = lane;
-      FillCell(*route, message, positions[i], chunks[i], participant_->NextNumber(),
-               route->sequence[lane] + 1 + (i - done));
+      FillCell(*route, messages[i], positions[i], chunks[i], first_number + (i - done),
+               route->sequence[lane] + 1 + (i - done), now_ns);
       if (chunks[i] != 0) {
         fabric.slab().Place(me, chunks[i], PackPlace(route->view.box, lane, positions[i]));
       }
     }
     uint32_t committed = done;
+    double bytes = 0;
     while (committed < count && route->view.lanes[lane].Commit(me, positions[committed])) {
-      if (ids) {
-        const Cell& cell = route->view.lanes[lane].At(positions[committed]);
-        ids[committed] = {participant_->uid(),
-                          cell.words[kNumber].load(std::memory_order_relaxed)};
-      }
-      Outgoing message = messages[committed];
-      message.lane = lane;
-      Sent(route, message, positions[committed]);
+      if (ids) ids[committed] = {participant_->uid(), first_number + (committed - done)};
+      Remember(route, lane, positions[committed]);
+      bytes += static_cast<double>(messages[committed].body.size());
       ++committed;
     }
+    route->sequence[lane] += committed - done;
+    counters_.Add(Metric::kMessagesSent, committed - done);
+    counters_.Add(Metric::kBytesSent, bytes);
     for (uint32_t i = committed + 1; i < count; ++i) {
       route->view.lanes[lane].Abort(me, positions[i]);
     }
     if (committed < count) fabric.Reclaim(route->view, lane);
     done = committed;
+    if (participant_->Usable() != Status::kOk) return Status::kCorrupt;
   }
   if (done > 0) {
     fabric.RingReaders(route->view, me);
@@ -326,7 +347,7 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   if (done == count) return Status::kOk;
   give_back_chunks(done);
   counters_.Add(Metric::kMessagesRefused, static_cast<double>(count - done));
-  return status == Status::kOk ? Status::kBusy : status;
+  return status == Status::kOk || done > 0 ? Status::kBusy : status;
 }
 
 void Agent::AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept {
@@ -340,7 +361,7 @@ bool Agent::HasRoom(Route* route, LaneIndex lane) noexcept {
   if (route->entry == kNoEntry) return true;  // to be found anew, or to be refused
   const Lane& ring = route->view.lanes[lane];
   if (!route->view.Is(MailboxRefGeneration(route->mailbox)) || ring.Closing()) return true;
-  return ring.Depth() < ring.capacity() && !AtOwnCap(route, lane);
+  return ring.Depth() < ring.capacity() && (route->in_turn || !AtOwnCap(route, lane));
 }
 
 void Agent::WithdrawRoom(Route* route, LaneIndex lane) noexcept {

@@ -13,6 +13,8 @@ inline int64_t ReadClockNs(clockid_t clock) noexcept {
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 inline int64_t MonotonicNs() noexcept { return ReadClockNs(CLOCK_MONOTONIC); }
+// A few milliseconds behind, and several times quicker to read.
+inline int64_t CoarseMonotonicNs() noexcept { return ReadClockNs(CLOCK_MONOTONIC_COARSE); }
 inline int64_t RealTimeNs() noexcept { return ReadClockNs(CLOCK_REALTIME); }
 
 // A point of the monotonic clock after which a wait gives up.

@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kControlName = "control";
 constexpr uint32_t kMostOpenBells = 128;
+constexpr int kMostTries = 100;  // where others create and destroy at the same time
 
 uint64_t RoundUp(uint64_t bytes, uint64_t step) noexcept {
   return (bytes + step - 1) / step * step;
@@ -148,6 +149,52 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
       &control, failure);
 }
 
+// A new directory, with a lock on it as the sign of our life. kBusy: begin again; a sweep took it for
+// a leftover before we had the lock, or the parent went away with its last fabric.
+Status MakeFresh(const Directory& parent, std::string* temporary, Directory* fresh,
+                 Failure* failure) {
+  *temporary = TemporaryName("new");
+  const std::string path = parent.path() + "/" + *temporary;
+  if (mkdirat(parent.fd(), temporary->c_str(), 0700) != 0) {
+    if (errno == ENOENT) return Fail(failure, Status::kBusy, "mkdirat", path);
+    return Fail(failure, errno == ENOSPC ? Status::kNoSpace : Status::kSystem, "mkdirat", path);
+  }
+  fchmodat(parent.fd(), temporary->c_str(), 0700, 0);  // whatever the umask
+  const Status status = parent.OpenChild(*temporary, fresh, failure);
+  if (status == Status::kNoFabric) return Status::kBusy;
+  if (status != Status::kOk) {
+    unlinkat(parent.fd(), temporary->c_str(), AT_REMOVEDIR);
+    return status;
+  }
+  if (flock(fresh->fd(), LOCK_EX | LOCK_NB) != 0 || fresh->Removed()) {
+    return Fail(failure, Status::kBusy, "flock", path);
+  }
+  return Status::kOk;
+}
+
+// Fills the new directory and gives it its name.
+Status FillAndName(const Directory& parent, const std::string& temporary, const Directory& fresh,
+                   const std::string& name, const FabricOptions& options, Failure* failure) {
+  FileInfo info;
+  if (ReadFileInfo(parent.fd(), name.c_str(), &info)) {
+    Directory existing;  // says what is in the way, if it is no fabric of ours
+    const Status status = parent.OpenChild(name, &existing, failure);
+    if (status != Status::kOk) return status;
+    errno = 0;
+    return Fail(failure, Status::kExists, "", existing.path());
+  }
+  const Status status = FillDirectory(fresh, options, failure);
+  CFC_FAIL_POINT("fabric.filled");
+  if (status != Status::kOk) return status;
+  if (syscall(SYS_renameat2, parent.fd(), temporary.c_str(), parent.fd(), name.c_str(),
+              1 /* RENAME_NOREPLACE */) != 0) {
+    const bool taken = errno == EEXIST || errno == ENOTEMPTY;
+    return Fail(failure, taken ? Status::kExists : Status::kSystem, "renameat2",
+                parent.path() + "/" + name);
+  }
+  return Status::kOk;
+}
+
 }  // namespace
 
 Fabric::~Fabric() {
@@ -166,36 +213,21 @@ Status Fabric::Create(std::string_view name, const std::string& base,
     return Fail(failure, Status::kInvalid, "", std::string(name), "a capacity is out of range");
   }
   Directory parent;
-  Status status = OpenBase(base, /*create=*/true, &parent, failure);
-  if (status != Status::kOk) return status;
-  SweepLeftovers(parent);
-  const std::string target(name);
-  FileInfo info;
-  if (ReadFileInfo(parent.fd(), target.c_str(), &info)) {
-    Directory existing;  // says what is in the way, if it is no fabric of ours
-    status = parent.OpenChild(name, &existing, failure);
-    if (status != Status::kOk) return status;
-    errno = 0;
-    return Fail(failure, Status::kExists, "", existing.path());
-  }
-  const std::string temporary = TemporaryName("new");
-  if (mkdirat(parent.fd(), temporary.c_str(), 0700) != 0) {
-    return Fail(failure, errno == ENOSPC ? Status::kNoSpace : Status::kSystem, "mkdirat",
-                parent.path() + "/" + temporary);
-  }
   Directory fresh;
-  status = parent.OpenChild(temporary, &fresh, failure);
-  if (status != Status::kOk) return status;
-  flock(fresh.fd(), LOCK_EX | LOCK_NB);  // our life; see SweepLeftovers
-  status = FillDirectory(fresh, options, failure);
-  CFC_FAIL_POINT("fabric.filled");
-  if (status == Status::kOk &&
-      syscall(SYS_renameat2, parent.fd(), temporary.c_str(), parent.fd(), target.c_str(),
-              1 /* RENAME_NOREPLACE */) != 0) {
-    const bool taken = errno == EEXIST || errno == ENOTEMPTY;
-    status = Fail(failure, taken ? Status::kExists : Status::kSystem, "renameat2",
-                  parent.path() + "/" + target);
+  std::string temporary;
+  Status status = Status::kBusy;
+  for (int tries = 0; tries < kMostTries && status == Status::kBusy; ++tries) {
+    status = OpenBase(base, /*create=*/true, &parent, failure);
+    if (status == Status::kNoFabric) {  // it went between our two looks
+      status = Status::kBusy;
+      continue;
+    }
+    if (status != Status::kOk) return status;
+    SweepLeftovers(parent);
+    status = MakeFresh(parent, &temporary, &fresh, failure);
   }
+  if (status != Status::kOk) return status;
+  status = FillAndName(parent, temporary, fresh, std::string(name), options, failure);
   if (status != Status::kOk) {
     RemoveTree(parent.fd(), temporary.c_str());
     return status;
@@ -224,7 +256,7 @@ Status Fabric::OpenOrCreate(std::string_view name, const std::string& base,
                             Failure* failure) {
   // Another process may create or destroy it between our two looks.
   Status status = Status::kBusy;
-  for (int tries = 0; tries < 8; ++tries) {
+  for (int tries = 0; tries < kMostTries; ++tries) {
     status = Open(name, base, out, failure);
     if (status != Status::kNoFabric) return status;
     status = Create(name, base, options, out, failure);
@@ -289,9 +321,13 @@ Status Fabric::AttachFiles(Failure* failure) {
   return Status::kOk;
 }
 
+bool Fabric::Lost() const noexcept {
+  return control_.Lost() || mail_.Lost() || slab_.Lost() || metrics_.region().Lost();
+}
+
 Status Fabric::Check() const noexcept {
-  if (directory_.Removed()) return Status::kRemoved;
-  return control_.Lost() ? Status::kCorrupt : Status::kOk;
+  if (Lost()) return Status::kCorrupt;
+  return directory_.Removed() ? Status::kRemoved : Status::kOk;
 }
 
 uint64_t Fabric::SharedBytes() const noexcept {

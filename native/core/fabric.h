@@ -69,8 +69,10 @@ class Fabric {
   const Directory& directory() const noexcept { return directory_; }
   const FabricOptions& options() const noexcept { return options_; }
   const uint8_t* uuid() const noexcept { return control_.header().fabric_uuid; }
-  // kRemoved, kCorrupt (a file was truncated under the mapping), kOk.
+  // kCorrupt (a file was truncated under its mapping, and somebody here met that), kRemoved, kOk.
   Status Check() const noexcept;
+  // The first half of Check, without a system call.
+  bool Lost() const noexcept;
   uint64_t SharedBytes() const noexcept;
 
   // ---- parts, for the other classes of the core

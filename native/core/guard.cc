@@ -20,6 +20,7 @@ struct Range {
 
 Range ranges[kRanges];
 std::atomic<int> used{0};  // handles below this may be in use
+std::atomic<uint32_t> losses{0};
 std::mutex table;          // never taken by the handler
 struct sigaction previous;
 
@@ -36,6 +37,7 @@ bool Rescue(uintptr_t fault) noexcept {
                               MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return false;
     range.lost.store(true);
+    losses.fetch_add(1);
     return true;
   }
   return false;
@@ -86,6 +88,8 @@ void UnguardRange(int handle) noexcept {
   ranges[handle].begin.store(0);
   ranges[handle].end.store(0);
 }
+
+uint32_t GuardLosses() noexcept { return losses.load(std::memory_order_relaxed); }
 
 bool GuardedRangeLost(int handle) noexcept { return handle >= 0 && ranges[handle].lost.load(); }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace cfc {
 
@@ -13,5 +14,7 @@ namespace cfc {
 int GuardRange(void* base, size_t bytes) noexcept;
 void UnguardRange(int handle) noexcept;
 bool GuardedRangeLost(int handle) noexcept;
+// How many ranges of this process were ever lost: a cheap look that tells when to ask which.
+uint32_t GuardLosses() noexcept;
 
 }  // namespace cfc

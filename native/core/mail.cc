@@ -56,6 +56,14 @@ uint64_t MailStore::bytes() const noexcept {
   return total;
 }
 
+bool MailStore::Lost() const noexcept {
+  for (uint32_t i = 0; i < known_.load(); ++i) {
+    const Segment* const segment = segments_[i].load();
+    if (segment && segment->region.Lost()) return true;
+  }
+  return false;
+}
+
 Status MailStore::AttachSegment(uint32_t index, Failure* failure) noexcept {
   char name[16];
   SegmentName(index, name);

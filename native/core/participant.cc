@@ -69,6 +69,7 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       slot_ = slot;
       owner_ = MakeOwner(index, generation & 0xff);
       forks_ = ForkGeneration();
+      losses_ = GuardLosses();
       number_ = 0;
       std::memset(intents_, 0, sizeof intents_);
       spin_ = Spin();
@@ -102,13 +103,13 @@ Status Participant::CheckLease() noexcept {
   const Status usable = Usable();
   if (usable != Status::kOk) return usable;
   LeaseTester tester(fabric_->directory());
-  if (!tester.Held(slot_index())) return Status::kParticipantLost;
+  const bool held = tester.Held(slot_index());
   const uint64_t word = slot_->word.load();
-  if (SlotStateOf(word) != SlotState::kLive ||
-      SlotGeneration(word) != OwnerGeneration(owner_)) {
-    return Status::kParticipantLost;
-  }
-  return fabric_->Check();
+  const Status whole = fabric_->Check();  // after that load, which may have met a truncation
+  if (whole != Status::kOk) return whole;
+  const bool mine = SlotStateOf(word) == SlotState::kLive &&
+                    SlotGeneration(word) == OwnerGeneration(owner_);
+  return held && mine ? Status::kOk : Status::kParticipantLost;
 }
 
 void Participant::IntendToSend(uint64_t lane_id) noexcept {
@@ -143,6 +144,7 @@ void Participant::ForgetReading(uint64_t lane_id) noexcept {
 }
 
 void Participant::Sleep(uint32_t ticket, int64_t timeout_ns) noexcept {
+  ++sleeps_;
   FutexWait(&slot_->doorbell, ticket, timeout_ns);
 }
 
@@ -153,7 +155,8 @@ int Participant::BellDescriptor() noexcept {
 
 void Participant::DrainBell() noexcept {
   char bytes[64];
-  while (bell_fd_.valid() && read(bell_fd_.get(), bytes, sizeof bytes) > 0) {
+  // A short read emptied it; one more call would only say so.
+  while (bell_fd_.valid() && read(bell_fd_.get(), bytes, sizeof bytes) == sizeof bytes) {
   }
 }
 

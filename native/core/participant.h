@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "fabric.h"
+#include "guard.h"
 #include "lease.h"
 #include "status.h"
 
@@ -35,10 +36,17 @@ class Participant {
   uint64_t uid() const noexcept { return uid_; }
   uint64_t holder() const noexcept { return PackHolder(uid_, slot_index()); }
   uint64_t NextNumber() noexcept { return ++number_; }
+  // The first of `count` in a row.
+  uint64_t NextNumbers(uint32_t count) noexcept {
+    number_ += count;
+    return number_ - count + 1;
+  }
 
-  // Cheap enough for every operation: kForked.
+  // Cheap enough for every operation: kForked, kCorrupt (a file was truncated under its mapping:
+  // what is written there reaches nobody).
   Status Usable() const noexcept {
-    return forks_ == ForkGeneration() ? Status::kOk : Status::kForked;
+    if (forks_ != ForkGeneration()) return Status::kForked;
+    return losses_ == GuardLosses() || !fabric_->Lost() ? Status::kOk : Status::kCorrupt;
   }
   // Asks the kernel whether our lease still stands: a program that closes all descriptors looks
   // dead to others, and must stop. kParticipantLost, kRemoved, kCorrupt.
@@ -112,6 +120,8 @@ class Participant {
     int cpus = 0;          // that this thread may use; 0: not asked yet
   };
   Spin& spin() noexcept { return spin_; }
+  // How often WaitUntil really slept.
+  uint64_t sleeps() const noexcept { return sleeps_; }
   static void Relax() noexcept {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -133,6 +143,8 @@ class Participant {
   uint64_t uid_ = 0;
   uint64_t number_ = 0;
   uint32_t forks_ = 0;
+  uint64_t sleeps_ = 0;
+  uint32_t losses_ = 0;  // of the process, when this began
   uint64_t intents_[kIntents] = {};
   uint32_t next_send_intent_ = 0;
   Descriptor bell_fd_;

@@ -209,7 +209,13 @@ uint64_t FreeBytes(const Directory& directory) noexcept {
 }
 
 Status Directory::Open(const std::string& path, bool create, Directory* out, Failure* failure) {
-  if (create && mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+  if (create && mkdir(path.c_str(), 0700) == 0) {
+    FileInfo made;  // the umask may have taken rights from us
+    if (ReadFileInfo(AT_FDCWD, path.c_str(), &made) && S_ISDIR(made.mode) &&
+        (made.mode & 0700) != 0700) {
+      chmod(path.c_str(), 0700);
+    }
+  } else if (create && errno != EEXIST) {
     if (errno == ENOSPC) return Fail(failure, Status::kNoSpace, "mkdir", path);
     return Fail(failure, Status::kSystem, "mkdir", path);
   }

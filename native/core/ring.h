@@ -189,8 +189,9 @@ class LaneOf {
 
   // Leases one message. cursor: private to this reader, 0 at first; it only saves looking again at
   // what is leased already, and never passes a claimed cell, as its sender's next message would
-  // overtake it. now_ms: monotonic, for messages with a delay. suspects: may be null.
-  Taken Take(Owner me, TakeFilter filter, uint32_t now_ms, uint64_t* cursor,
+  // overtake it. now_ms(): monotonic, asked only where a message has a delay. suspects: may be null.
+  template <class Clock>
+  Taken Take(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t* cursor,
              Suspects* suspects) noexcept {
     uint64_t aside = 0;  // replies come out of the midst of others, which the cursor must not pass
     if (filter != TakeFilter::kAll) cursor = &aside;
@@ -209,7 +210,8 @@ class LaneOf {
   }
 
   // What Take would find, by the same scan, without taking it.
-  Taken Look(TakeFilter filter, uint32_t now_ms, uint64_t cursor, Suspects* suspects) noexcept {
+  template <class Clock>
+  Taken Look(TakeFilter filter, Clock&& now_ms, uint64_t cursor, Suspects* suspects) noexcept {
     return Take(/*me=*/0, filter, now_ms, &cursor, suspects);
   }
 
@@ -550,7 +552,8 @@ class LaneOf {
     return taken;
   }
 
-  Taken Scan(Owner me, TakeFilter filter, uint32_t now_ms, uint64_t start, uint64_t* cursor,
+  template <class Clock>
+  Taken Scan(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t start, uint64_t* cursor,
              Suspects* suspects) noexcept {
     Taken taken;
     uint64_t skipped = kNobody;
@@ -607,12 +610,13 @@ class LaneOf {
     return taken;
   }
 
-  bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, uint32_t now_ms,
+  template <class Clock>
+  bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, Clock&& now_ms,
               Taken* taken) const noexcept {
     const uint64_t not_before = cell.words[kNotBefore].load(std::memory_order_relaxed);
     if (CellAttempt(word) != 0 && static_cast<uint32_t>(not_before) != 0 &&
         static_cast<uint32_t>(not_before >> 32) == CellLap(word)) {
-      const auto left_ms = static_cast<int32_t>(static_cast<uint32_t>(not_before) - now_ms);
+      const auto left_ms = static_cast<int32_t>(static_cast<uint32_t>(not_before) - now_ms());
       if (left_ms > 0) {
         const auto delay_ms = static_cast<uint32_t>(left_ms);
         if (!taken->delayed || delay_ms < taken->delay_ms) taken->delay_ms = delay_ms;

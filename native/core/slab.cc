@@ -11,8 +11,17 @@ namespace {
 
 using Word = NativeMemory::Word;
 
+constexpr uint32_t kRotateBelowBytes = 16'384;
+
 void SegmentName(uint32_t index, char out[16]) noexcept {
   std::snprintf(out, 16, "slab.%03u", index % kMaxSlabSegments);
+}
+
+// The smallest class that holds `bytes` in one chunk, else the largest.
+uint32_t ClassFor(uint64_t bytes) noexcept {
+  uint32_t chunk_class = 0;
+  while (chunk_class + 1 < kChunkClasses && kChunkBytes[chunk_class] < bytes) ++chunk_class;
+  return chunk_class;
 }
 
 // How a segment of `bytes` is cut: header page, chunk table, data from a page boundary on.
@@ -132,7 +141,11 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
     for (uint32_t s = 0; s < count; ++s) {
       Segment* const segment = segments_[s].load();
       if (!segment || segment->chunk_class != chunk_class) continue;
-      const uint32_t start = segment->hint.load(std::memory_order_relaxed);
+      // Small chunks in rotation, so that the search is short; large ones from the front, so that
+      // the same few stay in the caches.
+      const uint32_t start = segment->chunk_bytes < kRotateBelowBytes
+                                 ? segment->hint.load(std::memory_order_relaxed)
+                                 : 0;
       for (uint32_t i = 0; i < segment->chunks; ++i) {
         const uint32_t index = (start + i) % segment->chunks;
         Chunk& chunk = segment->table[index];
@@ -156,10 +169,14 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
   return Status::kSlabFull;
 }
 
+uint64_t Slab::BytesFor(uint64_t bytes) noexcept {
+  const uint64_t chunk = kChunkBytes[ClassFor(bytes)];
+  return bytes <= chunk ? chunk : (bytes + chunk - 1) / chunk * chunk;
+}
+
 Status Slab::Borrow(Owner me, uint64_t bytes, ChunkRef* first) noexcept {
   if (bytes > kMaxBodyBytes) return Status::kTooLarge;
-  uint32_t chunk_class = 0;
-  while (chunk_class + 1 < kChunkClasses && kChunkBytes[chunk_class] < bytes) ++chunk_class;
+  const uint32_t chunk_class = ClassFor(bytes);
   const uint32_t chunk_bytes = kChunkBytes[chunk_class];
   *first = 0;
   for (uint64_t done = 0; done == 0 || done < bytes; done += chunk_bytes) {
@@ -289,6 +306,14 @@ uint64_t Slab::BytesOf(Owner owner) noexcept {
     }
   }
   return bytes;
+}
+
+bool Slab::Lost() const noexcept {
+  for (uint32_t i = 0; i < known_.load(); ++i) {
+    const Segment* const segment = segments_[i].load();
+    if (segment && segment->region.Lost()) return true;
+  }
+  return false;
 }
 
 SlabCensus Slab::Census() noexcept {

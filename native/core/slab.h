@@ -41,6 +41,8 @@ class Slab {
   void Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
             uint64_t max_bytes) noexcept;
 
+  // What a body of `bytes` takes of the slab.
+  static uint64_t BytesFor(uint64_t bytes) noexcept;
   // Takes chunks for `bytes` and chains them. kSlabFull (no chunk left, the slab may not grow),
   // kNoSpace (the file system has no room to grow), kTooLarge.
   Status Borrow(Owner me, uint64_t bytes, ChunkRef* first) noexcept;
@@ -77,6 +79,8 @@ class Slab {
   }
 
   SlabCensus Census() noexcept;
+  // True once a segment was truncated under its mapping.
+  bool Lost() const noexcept;
 
  private:
   struct Segment {

@@ -14,475 +14,11 @@
 // message whose send has returned lies unread, even if a sender is dead and not repaired yet; and
 // no message at all once the repair is through. The 5 s backstop is not in the model: nothing may
 // need it. And from every state the living can reach the end in which everything sent is read.
-#include <cstdint>
-
+#include "doorbell_protocol.h"
 #include "driver.h"
 
 namespace cfc::model::doorbell {
 namespace {
-
-constexpr int kMaxRingers = 3;
-constexpr int kMaxSleepers = 2;
-constexpr int kFifoRoom = 2;
-
-enum class Flaw : uint8_t {
-  kNone,
-  kClearThenWake,
-  kRingKeepsEpoch,
-  kParkKeepsEpoch,
-  kParkKeepsRung,
-  kRungBeforeWake,
-  kRungIgnoresEpoch,
-  kRingerClearsParked,
-  kRingBeforeCommit,
-  kNoSecondLook,
-  kDrainAfterPark,
-  kSharedWord,
-  kLeaverLooksFirst,
-  kLeaverPassesNothingOn,
-  kRepairOfSleeperRingsNobody,
-  kRepairRingsTheDead,
-};
-
-struct Options {
-  int ringers = 2;
-  int messages = 2;  // per ringer
-  int sleepers = 1;
-  bool loop = false;  // sleepers poll a FIFO instead of waiting on the word
-  int ringer_deaths = 0;
-  int sleeper_deaths = 0;
-  int leaves = 0;    // sleepers that stop reading, with messages left or after a time-out
-  int timeouts = 0;  // waits that end for no reason
-  Flaw flaw = Flaw::kNone;
-};
-
-struct Word {
-  uint8_t epoch;
-  uint8_t parked;
-  uint8_t rung;
-};
-
-enum class RingerAt : uint8_t { kIdle, kCommit, kLoad, kCas, kWake, kRung, kClear };
-
-// A sender; the last one is the reaper, which only rings.
-struct Ringer {
-  uint8_t alive;
-  RingerAt at;
-  uint8_t sent;
-  uint8_t position;  // of the message in hand
-  uint8_t target;    // the sleeper it looks at
-  uint8_t epoch;
-};
-
-enum class SleeperAt : uint8_t { kScan, kDrain, kPark, kLook, kWait, kAsleep, kUnpark, kLeave,
-                                 kLastLook, kLateUnpark, kPassOn };
-
-struct Sleeper {
-  uint8_t alive;
-  SleeperAt at;
-  uint8_t ticket;   // epoch of its last park
-  uint8_t waiting;  // in the kernel, on the futex
-  uint8_t bytes;    // in its FIFO
-  uint8_t leaving;
-  uint8_t gone;
-};
-
-struct State {
-  Word words[kMaxSleepers];
-  uint8_t committed;  // messages in the mailbox so far
-  uint8_t seen;       // of these, taken by some sleeper
-  uint8_t returned;   // positions whose send has returned, one bit each
-  Ringer ringers[kMaxRingers + kMaxSleepers + 1];  // senders, one for each sleeper, the reaper
-  Sleeper sleepers[kMaxSleepers];
-  uint8_t dead_ringers;   // died and not yet repaired
-  uint8_t dead_sleepers;  // likewise
-  uint8_t ringer_deaths;
-  uint8_t sleeper_deaths;
-  uint8_t leaves;
-  uint8_t timeouts;
-};
-
-class DoorbellModel {
- public:
-  using State = doorbell::State;
-
-  explicit DoorbellModel(const Options& options) : options_(options) {}
-
-  State Initial() const {
-    State s{};
-    for (Word& word : s.words) word.epoch = 1;
-    for (int i = 0; i < options_.ringers; ++i) s.ringers[i].alive = 1;
-    for (int i = 0; i < options_.sleepers; ++i) s.sleepers[i].alive = 1;
-    s.ringers[Reaper()].alive = 1;
-    return s;
-  }
-
-  void Expand(const State& s, Steps<State>& steps) const {
-    for (int i = 0; i < options_.ringers; ++i) {
-      if (s.ringers[i].alive == 0 || IsDone(s.ringers[i])) continue;
-      Ring(s, i, "sender", i, steps);
-      if (s.ringer_deaths < options_.ringer_deaths) {
-        State next = s;
-        next.ringers[i] = Ringer{};
-        ++next.ringer_deaths;
-        ++next.dead_ringers;
-        steps.Add(next, "sender", i, "dies", Edge::kFault);
-      }
-    }
-    for (int i = 0; i < options_.sleepers; ++i) {
-      if (s.sleepers[i].alive == 0) continue;
-      Sleep(s, i, steps);
-      if (s.sleeper_deaths < options_.sleeper_deaths) {
-        State next = s;
-        next.sleepers[i] = Sleeper{};
-        next.ringers[PassOn(i)] = Ringer{};
-        ++next.sleeper_deaths;
-        ++next.dead_sleepers;
-        steps.Add(next, "sleeper", i, "dies", Edge::kFault);
-      }
-    }
-    Repair(s, steps);
-    for (auto& step : steps) {
-      Normalize(step.next);
-      if (step.violation == nullptr && IsStranded(step.next)) {
-        step.violation = "everybody sleeps, nobody is on the way, and a message lies unread";
-      }
-    }
-  }
-
-  bool IsEnd(const State& s) const {
-    for (int i = 0; i < options_.ringers; ++i) {
-      if (s.ringers[i].alive != 0 && !IsDone(s.ringers[i])) return false;
-    }
-    return s.dead_ringers + s.dead_sleepers == 0 && s.seen == s.committed;
-  }
-
-  bool IsJudged(const State& s) const {
-    for (int i = 0; i < options_.sleepers; ++i) {
-      if (s.sleepers[i].alive != 0 && s.sleepers[i].leaving == 0) return true;
-    }
-    return false;
-  }
-
-  void Print(FILE* out, const State& s) const {
-    std::fprintf(out, "  committed %d, seen %d, returned %02x\n", s.committed, s.seen, s.returned);
-    for (int i = 0; i < options_.sleepers; ++i) {
-      const Sleeper& me = s.sleepers[i];
-      const Word& w = s.words[WordOf(i)];
-      std::fprintf(out, "  sleeper %d: %s step %d ticket %d bytes %d; word epoch %d%s%s\n", i,
-                   me.alive == 0 ? "dead" : me.gone != 0 ? "gone" : "up", static_cast<int>(me.at),
-                   me.ticket, me.bytes, w.epoch, w.parked != 0 ? " PARKED" : "",
-                   w.rung != 0 ? " RUNG" : "");
-    }
-  }
-
- private:
-  bool Has(Flaw flaw) const { return options_.flaw == flaw; }
-  int Reaper() const { return kMaxRingers + kMaxSleepers; }
-  static int PassOn(int sleeper) { return kMaxRingers + sleeper; }
-  int WordOf(int sleeper) const { return Has(Flaw::kSharedWord) ? 0 : sleeper; }
-  int WordCount() const { return Has(Flaw::kSharedWord) ? 1 : options_.sleepers; }
-
-  bool IsDone(const Ringer& r) const {
-    return r.at == RingerAt::kIdle && r.sent >= options_.messages;
-  }
-
-  // Epochs only grow and are only compared for equality with the word. So the word's is always
-  // called 1 and a register is current (1) or stale (0) for good; that keeps the space finite.
-  void Normalize(State& s) const {
-    for (Ringer& r : s.ringers) {
-      const bool holds = r.at == RingerAt::kCas || r.at == RingerAt::kWake ||
-                         r.at == RingerAt::kRung || r.at == RingerAt::kClear;
-      r.epoch = holds && r.epoch == s.words[r.target].epoch ? 1 : 0;
-    }
-    for (int i = 0; i < options_.sleepers; ++i) {
-      Sleeper& me = s.sleepers[i];
-      const bool holds = me.at == SleeperAt::kLook || me.at == SleeperAt::kWait;
-      me.ticket = holds && me.ticket == s.words[WordOf(i)].epoch ? 1 : 0;
-    }
-    for (Word& word : s.words) word.epoch = 1;
-  }
-
-  // ---- Ringing: by senders, by a sleeper that leaves, by the reaper
-
-  static void StartRing(Ringer& r) {
-    r.alive = 1;
-    r.at = RingerAt::kLoad;
-  }
-
-  void Returned(State& s, int i) const {
-    Ringer& r = s.ringers[i];
-    if (i >= kMaxRingers) {
-      r = Ringer{};
-      r.alive = i == Reaper() ? 1 : 0;
-      return;
-    }
-    if (Has(Flaw::kRingBeforeCommit)) {
-      r.at = RingerAt::kCommit;
-      return;
-    }
-    Finish(s, r);
-  }
-
-  static void Finish(State& s, Ringer& r) {
-    s.returned |= static_cast<uint8_t>(1 << r.position);
-    const uint8_t sent = static_cast<uint8_t>(r.sent + 1);
-    r = Ringer{};
-    r.alive = 1;
-    r.sent = sent;
-  }
-
-  void Ring(const State& s, int i, const char* who, int index, Steps<State>& steps) const {
-    State next = s;
-    Ringer& r = next.ringers[i];
-    Word& word = next.words[r.target];
-    const char* what = "";
-    switch (r.at) {
-      case RingerAt::kIdle:
-      case RingerAt::kCommit:
-        if (Has(Flaw::kRingBeforeCommit) && r.at == RingerAt::kIdle) {
-          r.at = RingerAt::kLoad;
-          Ring(next, i, who, index, steps);
-          return;
-        }
-        what = "commit a message";
-        r.position = next.committed++;
-        if (Has(Flaw::kRingBeforeCommit)) {
-          Finish(next, r);
-        } else {
-          r.at = RingerAt::kLoad;
-        }
-        break;
-      case RingerAt::kLoad:
-        what = "load the word";
-        if (word.parked != 0 && word.rung == 0) {
-          r.epoch = word.epoch;
-          r.at = RingerAt::kCas;
-        } else if (++r.target == WordCount()) {
-          what = "load the last word: nobody to wake";
-          Returned(next, i);
-        }
-        break;
-      case RingerAt::kCas:
-        what = "CAS to the next epoch";
-        r.at = RingerAt::kLoad;
-        if (word.epoch == r.epoch && word.parked != 0 && word.rung == 0) {
-          if (!Has(Flaw::kRingKeepsEpoch)) ++word.epoch;
-          if (Has(Flaw::kClearThenWake)) word.parked = 0;
-          if (Has(Flaw::kRungBeforeWake)) word.rung = 1;
-          r.epoch = word.epoch;
-          r.at = RingerAt::kWake;
-        }
-        break;
-      case RingerAt::kWake:
-        Wake(next, i, who, index, steps);
-        return;
-      case RingerAt::kRung:
-        what = "CAS in RUNG";
-        if ((word.epoch == r.epoch && word.parked != 0) || Has(Flaw::kRungIgnoresEpoch)) {
-          word.rung = 1;
-        }
-        Returned(next, i);
-        break;
-      case RingerAt::kClear:
-        what = "clear PARKED";
-        word.parked = 0;
-        Returned(next, i);
-        break;
-    }
-    steps.Add(next, who, index, what);
-  }
-
-  // One byte, or FUTEX_WAKE of one of those who wait on the word.
-  void Wake(const State& s, int i, const char* who, int index, Steps<State>& steps) const {
-    const int target = s.ringers[i].target;
-    bool woken = false;
-    for (int k = 0; k < options_.sleepers; ++k) {
-      if (WordOf(k) != target) continue;
-      if (!options_.loop && s.sleepers[k].waiting == 0) continue;
-      State next = s;
-      Sleeper& sleeper = next.sleepers[k];
-      if (!options_.loop) {
-        sleeper.waiting = 0;
-      } else if (sleeper.bytes < kFifoRoom) {
-        ++sleeper.bytes;  // a full FIFO is readable: as good as rung
-      }
-      AfterWake(next, i);
-      steps.Add(next, who, index, "wake");
-      woken = true;
-    }
-    if (woken) return;
-    State next = s;
-    AfterWake(next, i);
-    steps.Add(next, who, index, "wake: nobody waits yet");
-  }
-
-  void AfterWake(State& s, int i) const {
-    if (Has(Flaw::kClearThenWake) || Has(Flaw::kRungBeforeWake)) {
-      Returned(s, i);
-    } else {
-      s.ringers[i].at = Has(Flaw::kRingerClearsParked) ? RingerAt::kClear : RingerAt::kRung;
-    }
-  }
-
-  // ---- Sleeping
-
-  void Sleep(const State& s, int i, Steps<State>& steps) const {
-    if (s.sleepers[i].gone != 0) return;
-    if (s.sleepers[i].at == SleeperAt::kPassOn) {
-      State next = s;
-      if (next.ringers[PassOn(i)].alive != 0) {
-        Ring(s, PassOn(i), "leaving sleeper", i, steps);
-      } else {
-        next.sleepers[i] = Sleeper{};
-        next.sleepers[i].alive = next.sleepers[i].leaving = next.sleepers[i].gone = 1;
-        steps.Add(next, "sleeper", i, "is gone");
-      }
-      return;
-    }
-    MayLeave(s, i, steps);
-    State next = s;
-    Sleeper& me = next.sleepers[i];
-    Word& word = next.words[WordOf(i)];
-    const bool more = next.seen < next.committed;
-    const char* what = "";
-    switch (me.at) {
-      case SleeperAt::kScan:
-        what = more ? "take a message" : "nothing to take";
-        if (more) {
-          ++next.seen;
-        } else {
-          const bool drain = options_.loop && !Has(Flaw::kDrainAfterPark);
-          me.at = drain ? SleeperAt::kDrain : SleeperAt::kPark;
-        }
-        break;
-      case SleeperAt::kDrain:
-        what = "drain the FIFO";
-        me.bytes = 0;
-        me.at = Has(Flaw::kDrainAfterPark) ? SleeperAt::kWait : SleeperAt::kPark;
-        break;
-      case SleeperAt::kPark:
-        what = "park: next epoch, PARKED";
-        if (!Has(Flaw::kParkKeepsEpoch)) ++word.epoch;
-        word.parked = 1;
-        if (!Has(Flaw::kParkKeepsRung)) word.rung = 0;
-        me.ticket = word.epoch;
-        me.at = Has(Flaw::kNoSecondLook) ? SleeperAt::kWait : SleeperAt::kLook;
-        break;
-      case SleeperAt::kLook:
-        what = "look again";
-        me.at = Has(Flaw::kDrainAfterPark) ? SleeperAt::kDrain : SleeperAt::kWait;
-        if (more) me.at = SleeperAt::kUnpark;
-        break;
-      case SleeperAt::kWait:
-        what = "wait";
-        if (options_.loop || (word.epoch == me.ticket && word.parked != 0 && (word.rung == 0 || Has(Flaw::kParkKeepsRung)))) {
-          me.waiting = options_.loop ? 0 : 1;
-          me.at = SleeperAt::kAsleep;
-        } else {
-          what = "wait: the word has changed";
-          me.at = SleeperAt::kUnpark;
-        }
-        break;
-      case SleeperAt::kAsleep:
-        if (options_.loop ? me.bytes == 0 : me.waiting != 0) {
-          Timeout(s, i, steps);
-          return;
-        }
-        what = "wake up";
-        me.at = SleeperAt::kUnpark;
-        break;
-      case SleeperAt::kUnpark:
-        what = "clear PARKED";
-        word.parked = 0;
-        me.at = me.leaving != 0 ? SleeperAt::kLastLook : SleeperAt::kScan;
-        break;
-      case SleeperAt::kLeave:
-      case SleeperAt::kLastLook:
-        what = more ? "leaving: something is left" : "leaving: nothing is left";
-        if (more && !Has(Flaw::kLeaverPassesNothingOn)) StartRing(next.ringers[PassOn(i)]);
-        me.at = me.at == SleeperAt::kLeave ? SleeperAt::kLateUnpark : SleeperAt::kPassOn;
-        break;
-      case SleeperAt::kLateUnpark:
-        what = "clear PARKED";
-        word.parked = 0;
-        me.at = SleeperAt::kPassOn;
-        break;
-      case SleeperAt::kPassOn:
-        return;
-    }
-    steps.Add(next, "sleeper", i, what);
-  }
-
-  void MayLeave(const State& s, int i, Steps<State>& steps) const {
-    const SleeperAt at = s.sleepers[i].at;
-    if (s.leaves >= options_.leaves) return;
-    if (at != SleeperAt::kScan && at != SleeperAt::kAsleep) return;
-    State next = s;
-    next.sleepers[i].leaving = 1;
-    next.sleepers[i].waiting = 0;
-    next.sleepers[i].at = Has(Flaw::kLeaverLooksFirst) ? SleeperAt::kLeave : SleeperAt::kUnpark;
-    ++next.leaves;
-    steps.Add(next, "sleeper", i, "begins to leave", Edge::kFault);
-  }
-
-  void Timeout(const State& s, int i, Steps<State>& steps) const {
-    if (s.timeouts >= options_.timeouts) return;
-    State next = s;
-    next.sleepers[i].waiting = 0;
-    next.sleepers[i].at = SleeperAt::kUnpark;
-    ++next.timeouts;
-    steps.Add(next, "sleeper", i, "times out", Edge::kFault);
-  }
-
-  // ---- Repair and judgement
-
-  void Repair(const State& s, Steps<State>& steps) const {
-    if (s.ringers[Reaper()].at != RingerAt::kIdle) {
-      Ring(s, Reaper(), "reaper", 0, steps);
-      return;
-    }
-    if (s.dead_ringers + s.dead_sleepers == 0) return;
-    State next = s;
-    if (s.dead_ringers != 0) {
-      --next.dead_ringers;
-      StartRing(next.ringers[Reaper()]);
-      steps.Add(next, "reaper", 0, "rings for a dead sender");
-      return;
-    }
-    // The dead sleeper leaves the list of those to ring first, else it may get the reaper's ring.
-    for (int i = 0; i < options_.sleepers; ++i) {
-      if (s.sleepers[i].alive != 0 || s.words[i].parked == 0) continue;
-      if (Has(Flaw::kRepairRingsTheDead)) continue;
-      ++next.words[i].epoch;
-      next.words[i].parked = next.words[i].rung = 0;
-      steps.Add(next, "reaper", 0, "clears PARKED of a dead sleeper");
-      return;
-    }
-    --next.dead_sleepers;
-    if (!Has(Flaw::kRepairOfSleeperRingsNobody)) StartRing(next.ringers[Reaper()]);
-    steps.Add(next, "reaper", 0, "rings for a dead sleeper");
-  }
-
-  bool IsStranded(const State& s) const {
-    bool any = false;
-    for (int i = 0; i < options_.sleepers; ++i) {
-      const Sleeper& me = s.sleepers[i];
-      if (me.alive == 0 || me.gone != 0) continue;
-      any = true;
-      if (me.at != SleeperAt::kAsleep) return false;
-      if (options_.loop ? me.bytes != 0 : me.waiting == 0) return false;
-    }
-    if (!any || s.dead_sleepers != 0) return false;
-    for (const Ringer& r : s.ringers) {
-      if (r.alive != 0 && r.at != RingerAt::kIdle) return false;
-    }
-    if (s.returned >> s.seen != 0) return true;
-    return s.dead_ringers == 0 && s.seen < s.committed;
-  }
-
-  const Options options_;
-};
 
 std::vector<Configuration<Options>> Configurations() {
   return {
@@ -493,8 +29,7 @@ std::vector<Configuration<Options>> Configurations() {
        {.ringers = 3, .messages = 1, .loop = true, .ringer_deaths = 2, .timeouts = 1}},
       {"futex, two sleepers, one leaves, one dies",
        {.messages = 1, .sleepers = 2, .ringer_deaths = 1, .sleeper_deaths = 1, .leaves = 1}},
-      {"futex, two sleepers, one dies, two messages each",
-       {.sleepers = 2, .sleeper_deaths = 1}},
+      {"futex, two sleepers, one dies, two messages each", {.sleepers = 2, .sleeper_deaths = 1}},
       {"FIFO, two sleepers, one leaves, one dies",
        {.messages = 1, .sleepers = 2, .loop = true, .sleeper_deaths = 1, .leaves = 1}},
       {"futex, two sleepers time out", {.sleepers = 2, .ringer_deaths = 1, .timeouts = 1}},
@@ -503,35 +38,50 @@ std::vector<Configuration<Options>> Configurations() {
 
 std::vector<Variant<Options>> Variants() {
   return {
-      {"clear-then-wake", "killed between the two, PARKED is gone and the sleeper sleeps on",
+      {"clear-then-wake",
+       "killed between the two, PARKED is gone and the sleeper sleeps on",
        {.ringer_deaths = 1, .flaw = Flaw::kClearThenWake}},
-      {"ring-keeps-epoch", "a wake that comes before the wait must make the wait fail",
+      {"ring-keeps-epoch",
+       "a wake that comes before the wait must make the wait fail",
        {.ringer_deaths = 1, .flaw = Flaw::kRingKeepsEpoch}},
-      {"park-keeps-epoch", "a late RUNG must not land on a later park",
+      {"park-keeps-epoch",
+       "a late RUNG must not land on a later park",
        {.messages = 3, .flaw = Flaw::kParkKeepsEpoch}},
-      {"park-keeps-rung", "a new park that says RUNG is never rung",
+      {"park-keeps-rung",
+       "a new park that says RUNG is never rung",
        {.flaw = Flaw::kParkKeepsRung}},
-      {"rung-before-wake", "killed between the two, everybody else believes it was rung",
+      {"rung-before-wake",
+       "killed between the two, everybody else believes it was rung",
        {.ringer_deaths = 1, .flaw = Flaw::kRungBeforeWake}},
-      {"rung-ignores-epoch", "RUNG set on a park that nobody rang",
+      {"rung-ignores-epoch",
+       "RUNG set on a park that nobody rang",
        {.messages = 3, .flaw = Flaw::kRungIgnoresEpoch}},
-      {"ringer-clears-parked", "the sleeper may have parked anew by then",
+      {"ringer-clears-parked",
+       "the sleeper may have parked anew by then",
        {.messages = 3, .flaw = Flaw::kRingerClearsParked}},
-      {"ring-before-commit", "the sleeper looks, finds nothing and goes back to sleep",
+      {"ring-before-commit",
+       "the sleeper looks, finds nothing and goes back to sleep",
        {.flaw = Flaw::kRingBeforeCommit}},
-      {"no-second-look", "a message committed before PARKED was set rings nobody",
+      {"no-second-look",
+       "a message committed before PARKED was set rings nobody",
        {.flaw = Flaw::kNoSecondLook}},
-      {"drain-after-park", "the byte of a RUNG already set is drained away",
+      {"drain-after-park",
+       "the byte of a RUNG already set is drained away",
        {.messages = 3, .loop = true, .flaw = Flaw::kDrainAfterPark}},
-      {"shared-word", "the first of two sleepers to wake clears PARKED for both",
+      {"shared-word",
+       "the first of two sleepers to wake clears PARKED for both",
        {.sleepers = 2, .leaves = 1, .flaw = Flaw::kSharedWord}},
-      {"leaver-looks-first", "a sender rings the leaver between its look and its unpark",
+      {"leaver-looks-first",
+       "a sender rings the leaver between its look and its unpark",
        {.sleepers = 2, .leaves = 1, .flaw = Flaw::kLeaverLooksFirst}},
-      {"leaver-passes-nothing-on", "the ring that it got was for a message that it leaves",
+      {"leaver-passes-nothing-on",
+       "the ring that it got was for a message that it leaves",
        {.sleepers = 2, .leaves = 1, .flaw = Flaw::kLeaverPassesNothingOn}},
-      {"repair-of-sleeper-rings-nobody", "the ring that the dead one got is lost",
+      {"repair-of-sleeper-rings-nobody",
+       "the ring that the dead one got is lost",
        {.sleepers = 2, .sleeper_deaths = 1, .flaw = Flaw::kRepairOfSleeperRingsNobody}},
-      {"repair-rings-the-dead", "a dead sleeper still says PARKED and swallows the reaper's ring",
+      {"repair-rings-the-dead",
+       "a dead sleeper still says PARKED and swallows the reaper's ring",
        {.sleepers = 2, .sleeper_deaths = 1, .flaw = Flaw::kRepairRingsTheDead}},
   };
 }

@@ -5,6 +5,8 @@
 //   mailbox_model --list                names of configurations and variants
 //   mailbox_model --config NAME         one configuration
 //   mailbox_model --variant NAME        one variant
+//   mailbox_model --controls            the bounds of each variant with no rule broken: all hold,
+//                                       so that a variant is caught for what it breaks
 //   ... --trace                         print the counterexample, if there is one
 #ifndef CFC_NATIVE_MODEL_DRIVER_H_
 #define CFC_NATIVE_MODEL_DRIVER_H_
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "search.h"
@@ -45,22 +48,32 @@ class Driver {
   int Main(int argc, char** argv) {
     const char* config = nullptr;
     const char* variant = nullptr;
+    bool controls = false;
     for (int i = 1; i < argc; ++i) {
       if (std::strcmp(argv[i], "--trace") == 0) {
         trace_ = true;
       } else if (std::strcmp(argv[i], "--list") == 0) {
         return List();
+      } else if (std::strcmp(argv[i], "--controls") == 0) {
+        controls = true;
       } else if (std::strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
         config = argv[++i];
       } else if (std::strcmp(argv[i], "--variant") == 0 && i + 1 < argc) {
         variant = argv[++i];
       } else {
-        std::fprintf(stderr, "usage: %s [--list] [--config NAME] [--variant NAME] [--trace]\n",
+        std::fprintf(stderr,
+                     "usage: %s [--list] [--config NAME] [--variant NAME] [--controls] [--trace]\n",
                      argv[0]);
         return 2;
       }
     }
-    const bool all = config == nullptr && variant == nullptr;
+    const bool all = config == nullptr && variant == nullptr && !controls;
+    for (const auto& each : variants_) {
+      if (!controls) break;
+      Configuration<Options> control{each.name, each.options};
+      control.options.flaw = {};
+      Run(control);
+    }
     for (const auto& each : configurations_) {
       if (all || (config != nullptr && std::strcmp(config, each.name) == 0)) Run(each);
     }
@@ -94,10 +107,9 @@ class Driver {
 
   void Run(const Variant<Options>& each) {
     const Outcome outcome = Explore(Model(each.options), kMaxStates, trace_);
-    const bool caught =
-        outcome.verdict == Verdict::kViolated || outcome.verdict == Verdict::kStuck;
-    std::printf("variant %s: %s%s after %u states\n", each.name, caught ? "caught: " : "NOT CAUGHT ",
-                outcome.what.c_str(), outcome.states);
+    const bool caught = outcome.verdict == Verdict::kViolated || outcome.verdict == Verdict::kStuck;
+    std::printf("variant %s: %s%s after %u states\n", each.name,
+                caught ? "caught: " : "NOT CAUGHT ", outcome.what.c_str(), outcome.states);
     Record(outcome, caught, &caught_);
   }
 

@@ -99,8 +99,8 @@ class ProducerMoves {
         if (options().reissues > 0) {
           m.what = "look up the mailbox and its generation";
           p.generation = s.generation;
-          p.at = lane_.Has(Flaw::kProducerReadsGenerationFirst) ? At::kLoadGeneration
-                                                                : At::kLoadTail;
+          p.at =
+              lane_.Has(Flaw::kProducerReadsGenerationFirst) ? At::kLoadGeneration : At::kLoadTail;
           return;
         }
         [[fallthrough]];

@@ -3,8 +3,6 @@
 #ifndef CFC_NATIVE_MODEL_MAILBOX_READER_H_
 #define CFC_NATIVE_MODEL_MAILBOX_READER_H_
 
-#include <algorithm>
-
 #include "mailbox_state.h"
 
 namespace cfc::model::mailbox {
@@ -83,12 +81,15 @@ class ReaderMoves {
       const bool late = token.incarnation != s.incarnation;
       for (const At at : {At::kTokenAck, At::kTokenNack}) {
         if (at == At::kTokenNack && !options_.nack) continue;
-        begin(late ? "late settlement by token" : "settlement by token", [&](State&, Reader& r) {
-          r.seen = token.word;
-          r.position = token.position;
-          r.id = token.id;
-          r.at = at;
-        }, late ? Edge::kFault : Edge::kNormal);
+        begin(
+            late ? "late settlement by token" : "settlement by token",
+            [&](State&, Reader& r) {
+              r.seen = token.word;
+              r.position = token.position;
+              r.id = token.id;
+              r.at = at;
+            },
+            late ? Edge::kFault : Edge::kNormal);
       }
     }
     for (int k = 0; k < options_.cells; ++k) {
@@ -102,11 +103,14 @@ class ReaderMoves {
       });
     }
     if (s.closes < options_.closes) {
-      begin("close: look up the generation", [&](State& next, Reader& r) {
-        r.generation = s.generation;
-        r.at = At::kCloseLoad;
-        ++next.closes;
-      }, Edge::kFault);
+      begin(
+          "close: look up the generation",
+          [&](State& next, Reader& r) {
+            r.generation = s.generation;
+            r.at = At::kCloseLoad;
+            ++next.closes;
+          },
+          Edge::kFault);
     }
     const Word at_tail = lane_.At(s, s.tail).word;
     if (s.closing != 0 && at_tail.kind != kSealed && !lane_.Has(Flaw::kBitWithoutSeal)) {
@@ -114,6 +118,15 @@ class ReaderMoves {
         r.position = s.tail;
         r.at = At::kSealLoad;
       });
+    }
+    if (s.closing != 0 && s.reopens < options_.reopens) {
+      begin(
+          "reopen",
+          [&](State& next, Reader& r) {
+            r.at = At::kOpenTail;
+            ++next.reopens;
+          },
+          Edge::kFault);
     }
     if (options_.reissues > 0 && s.closing != 0 && (s.closed & 2) == 0) {
       begin("reissue: load head", [&](State&, Reader& r) {
@@ -170,6 +183,16 @@ class ReaderMoves {
       }
       case At::kScan:
         Scan(m, i);
+        return;
+      // A seal that the tail has passed is a hole: the lane was opened again.
+      case At::kScanSealed:
+        m.what = "scan: is the tail past the seal?";
+        if (s.tail > r.position) {
+          ++r.position;
+          r.at = At::kScan;
+        } else {
+          ScanIsEmpty(r);
+        }
         return;
       case At::kGuard:
         m.what = "look at the passed claim again";
@@ -236,9 +259,8 @@ class ReaderMoves {
         return;
       case At::kHandOver: {
         m.what = "printed: hand the lease over to the incarnation";
-        const uint8_t incarnation = lane_.Has(Flaw::kHandOverToCurrentIncarnation)
-                                        ? s.incarnation
-                                        : r.incarnation;
+        const uint8_t incarnation =
+            lane_.Has(Flaw::kHandOverToCurrentIncarnation) ? s.incarnation : r.incarnation;
         Word held = With(r.seen, kHeld, static_cast<uint8_t>(kFirstIncarnation + incarnation));
         if (lane_.Has(Flaw::kLeaseToAgentAtOnce)) held = r.seen;
         if (held == r.seen || lane_.Cas(m, cell, r.seen, held)) {
@@ -257,7 +279,9 @@ class ReaderMoves {
         TokenCas(m, i);
         return;
       default:
-        if (r.at >= At::kReissueCell) {
+        if (r.at >= At::kOpenTail) {
+          Reopen(m, i);
+        } else if (r.at >= At::kReissueCell) {
           Reissue(m, i);
         } else if (r.at >= At::kCloseLoad) {
           Close(m, i);
@@ -278,11 +302,14 @@ class ReaderMoves {
     const Word w = lane_.At(s, r.position).word;
     const int ahead = w.lap - lane_.LapOf(r.position);
     m.what = "scan: load a cell";
-    if (r.position - r.head >= options_.cells || ahead < 0 ||
-        (ahead == 0 && (w.kind == kFree || w.kind == kSealed))) {
+    if (r.position - r.head >= options_.cells || ahead < 0 || (ahead == 0 && w.kind == kFree)) {
       m.what = "scan: nothing to take";
-      if (!lane_.Has(Flaw::kCursorNeverReturns)) r.cursor = 0;
-      Rest(r);
+      ScanIsEmpty(r);
+      return;
+    }
+    if (ahead == 0 && w.kind == kSealed) {
+      m.what = "scan: a seal";
+      r.at = At::kScanSealed;
       return;
     }
     if (ahead == 0 && FindRepair(s, w, &r.next)) {
@@ -312,6 +339,11 @@ class ReaderMoves {
       r.next = r.skipped != 0 ? r.next : Word{};
     }
     ++r.position;
+  }
+
+  void ScanIsEmpty(Reader& r) const {
+    if (!lane_.Has(Flaw::kCursorNeverReturns)) r.cursor = 0;
+    Rest(r);
   }
 
   void TakeCas(Move& m, int i) const {
@@ -357,93 +389,14 @@ class ReaderMoves {
     s.taken |= bit;
   }
 
-  // ---- Settlement
+  // ---- Settlement, in mailbox_settle.h
 
-  void Settle(const State& s, int i, Steps<State>& steps) const {
-    const Reader& now = s.readers[i];
-    {
-      Move move{s};
-      Reader& r = move.s.readers[i];
-      Ack(move, r.position, now.seen, now.id);
-      Rest(r);
-      steps.Add(move.s, "reader", i, "ack", Edge::kNormal, move.violation);
-    }
-    if (options_.nack) {
-      Move move{s};
-      Reader& r = move.s.readers[i];
-      Nack(move, r.position, now.seen);
-      Rest(r);
-      steps.Add(move.s, "reader", i, "nack", Edge::kNormal, move.violation);
-    }
-    if (options_.defer) {
-      Move move{s};
-      Reader& r = move.s.readers[i];
-      Keep(move, {now.seen, now.position, now.id, s.incarnation});
-      Rest(r);
-      steps.Add(move.s, "reader", i, "keep the lease and read on", Edge::kNormal, move.violation);
-    }
-  }
-
-  void Ack(Move& m, int position, Word word, int id) const {
-    Cell& cell = lane_.At(m.s, position);
-    const Word done = With(word, kDone, kAcked);
-    if (lane_.Has(Flaw::kAckStoresDone)) {
-      lane_.Store(m, cell, done);
-    } else if (!lane_.Cas(m, cell, word, done)) {
-      return;  // the lease was lost, or it was acked already
-    }
-    if (cell.body[0] != id) m.Fail("an ack settled another message");
-    m.s.acked |= Lane::Bit(id);
-  }
-
-  void Nack(Move& m, int position, Word word) const {
-    Cell& cell = lane_.At(m.s, position);
-    if (lane_.Has(Flaw::kNackStoresReady)) {
-      lane_.Store(m, cell, lane_.Redelivery(word));
-    } else {
-      lane_.Cas(m, cell, word, lane_.Redelivery(word));
-    }
-  }
-
-  void TokenCas(Move& m, int i) const {
-    Reader& r = m.s.readers[i];
-    if (r.at == At::kTokenAck) {
-      m.what = "ack by token";
-      Ack(m, r.position, r.seen, r.id);
-    } else {
-      m.what = "nack by token";
-      Nack(m, r.position, r.seen);
-    }
-    for (Token& token : m.s.tokens) {
-      if (token.position == r.position && token.word == r.seen && token.id == r.id) token = Token{};
-    }
-    SortTokens(m.s);
-    Rest(r);
-  }
-
-  // Room for a token is made by forgetting one whose lease is lost.
-  void Keep(Move& m, Token kept) const {
-    Token* place = nullptr;
-    for (Token& token : m.s.tokens) {
-      if (token.id == 0) place = &token;
-    }
-    for (Token& token : m.s.tokens) {
-      const bool lost = !(lane_.At(m.s, token.position).word == token.word);
-      if (place == nullptr && lost) place = &token;
-    }
-    if (place == nullptr) {
-      m.Fail("the model has too few tokens");
-      return;
-    }
-    *place = kept;
-    SortTokens(m.s);
-  }
-
-  static void SortTokens(State& s) {
-    std::sort(std::begin(s.tokens), std::end(s.tokens), [](const Token& a, const Token& b) {
-      return std::memcmp(&a, &b, sizeof(Token)) > 0;
-    });
-  }
+  void Settle(const State& s, int i, Steps<State>& steps) const;
+  void Ack(Move& m, int position, Word word, int id) const;
+  void Nack(Move& m, int position, Word word) const;
+  void TokenCas(Move& m, int i) const;
+  void Keep(Move& m, Token kept) const;
+  static void SortTokens(State& s);
 
   // ---- Upkeep, in mailbox_upkeep.h
 
@@ -451,6 +404,7 @@ class ReaderMoves {
   void Count(Move& m, int i) const;
   void Close(Move& m, int i) const;
   void Reissue(Move& m, int i) const;
+  void Reopen(Move& m, int i) const;
 
   const Lane& lane_;
   const Options& options_;

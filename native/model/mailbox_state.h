@@ -42,6 +42,7 @@ enum class Flaw : uint8_t {
   kProducerReadsGenerationFirst,
   kReaderIgnoresGeneration,
   kCloserIgnoresGeneration,
+  kReopenWithoutSeal,
   kDropBehindHead,
   kDeadLetterAfterDone,
   kCursorPassesClaim,
@@ -56,26 +57,28 @@ struct Options {
   int producers = 2;
   int messages = 1;  // per producer
   int readers = 2;
-  int batch = 1;            // messages that a producer claims together; 1 or 2
-  int producer_deaths = 0;  // budget
-  int reader_deaths = 0;    // budget
-  int stops = 0;            // budget: producers that stop for ever without dying
-  int quarantines = 0;      // budget: claims revoked although their owner lives and runs
-  int fences = 0;           // budget: leases taken from readers that live on
-  int drops = 0;            // budget: drop-oldest by a sender that finds the lane full
-  int closes = 0;           // budget
-  int reissues = 0;         // 0 or 1: a drained mailbox gets a new generation
+  int batch = 1;                     // messages that a producer claims together; 1 or 2
+  int producer_deaths = 0;           // budget
+  int reader_deaths = 0;             // budget
+  int stops = 0;                     // budget: producers that stop for ever without dying
+  int quarantines = 0;               // budget: claims revoked although their owner lives and runs
+  int fences = 0;                    // budget: leases taken from readers that live on
+  int drops = 0;                     // budget: drop-oldest by a sender that finds the lane full
+  int closes = 0;                    // budget
+  int reissues = 0;                  // 0 or 1: a drained mailbox gets a new generation
   bool tail_has_generation = false;  // the generation is part of the tail word
+  int reopens = 0;                   // budget: a closed lane is opened again, drained or not
+  bool hole_helps_tail = false;      // a hole at an empty lane's head is passed, not waited for
   int batch_retries = 1;             // of a batch that found no room; then its sender gives up
-  bool shell = false;       // readers are short-lived processes of one agent: hand-over to HELD
-  bool defer = false;       // a reader may keep a lease and go on reading: acks in any order
+  bool shell = false;  // readers are short-lived processes of one agent: hand-over to HELD
+  bool defer = false;  // a reader may keep a lease and go on reading: acks in any order
   bool nack = false;
   int attempt_limit = 14;  // dead-lettered at this attempt; attempts saturate one above it
   bool cursor = false;     // readers start their scan at a private cursor
   Flaw flaw = Flaw::kNone;
 };
 
-enum Kind : uint8_t { kFree, kClaimed, kQuarantined, kReady, kLeased, kHeld, kDone, kSealed };
+enum Kind : uint8_t { kFree, kClaimed, kQuarantined, kReady, kLeased, kHeld, kSealed, kDone };
 
 // Owners: producers from 1, readers from 0x20, incarnations of the agent from 0x40. A cell that
 // is DONE has the reason in their place.
@@ -130,12 +133,12 @@ struct Producer {
   uint8_t alive;
   uint8_t stopped;
   ProducerAt at;
-  uint8_t sent;     // messages accepted or refused so far
-  uint8_t group;    // first message of the batch in hand
-  uint8_t claims;   // cells claimed and not yet committed or given back
-  uint8_t ahead;    // 1: the message after the next is accepted already; only a flaw does that
-  uint8_t retries;  // times that this batch found no room
-  uint8_t no_room;  // 1: it did so just now
+  uint8_t sent;      // messages accepted or refused so far
+  uint8_t group;     // first message of the batch in hand
+  uint8_t claims;    // cells claimed and not yet committed or given back
+  uint8_t ahead;     // 1: the message after the next is accepted already; only a flaw does that
+  uint8_t retries;   // times that this batch found no room
+  uint8_t no_room;   // 1: it did so just now
   uint8_t claim[2];  // their positions, in order
   uint8_t tail;
   uint8_t head;
@@ -148,6 +151,7 @@ enum class ReaderAt : uint8_t {
   kLoadHead,
   kPeekHead,
   kScan,
+  kScanSealed,
   kGuard,
   kTakeGeneration,
   kTake,
@@ -182,6 +186,10 @@ enum class ReaderAt : uint8_t {
   kReissueBump,
   kReissueOpen,
   kReissueEarlyFree,
+  kOpenTail,
+  kOpenCell,
+  kOpenSeal,
+  kOpenSwap,
 };
 
 struct Reader {
@@ -213,11 +221,11 @@ struct State {
   Cell cells[kMaxCells];
   uint8_t head;
   uint8_t tail;
-  uint8_t closing;     // top bit of the tail
-  uint8_t generation;  // of the mailbox
+  uint8_t closing;      // top bit of the tail
+  uint8_t generation;   // of the mailbox
   uint8_t incarnation;  // of the agent
-  uint8_t tally_at;    // tally word: last position counted, +1
-  uint8_t tally;       // and how many
+  uint8_t tally_at;     // tally word: last position counted, +1
+  uint8_t tally;        // and how many
   Producer producers[kMaxProducers];
   Reader readers[kMaxReaders];
   Token tokens[kMaxTokens];
@@ -240,6 +248,7 @@ struct State {
   uint8_t fences;
   uint8_t drops;
   uint8_t closes;
+  uint8_t reopens;
 };
 
 // One step in the making: a copy of the state, changed by at most one shared access.

@@ -50,6 +50,10 @@ inline void ReaderMoves::Reclaim(Move& m, int i) const {
     }
     case At::kHoleTail:
       m.what = "load tail: is the hole behind it?";
+      if (options_.hole_helps_tail && s.tail == r.head && r.seen.kind == kQuarantined) {
+        m.what = "help tail past the hole";
+        ++s.tail;
+      }
       if (s.tail > r.head) {
         r.at = At::kTally;
       } else {
@@ -249,7 +253,8 @@ inline void ReaderMoves::Reissue(Move& m, int i) const {
       if (s.tail != r.head || s.closing == 0) {
         Rest(r);
       } else {
-        const bool open = options_.tail_has_generation || lane_.Has(Flaw::kReissueBumpsGenerationLast);
+        const bool open =
+            options_.tail_has_generation || lane_.Has(Flaw::kReissueBumpsGenerationLast);
         r.at = open ? At::kReissueOpen : At::kReissueBump;
       }
       return;
@@ -278,6 +283,52 @@ inline void ReaderMoves::Reissue(Move& m, int i) const {
       return;
     default:
       Rest(r);
+      return;
+  }
+}
+
+// A closed lane is opened again, drained or not. First the seal, if it is not there yet: without
+// it a late sealer would close the open lane. Then one swap clears the bit and passes the seal,
+// which is a hole from then on.
+inline void ReaderMoves::Reopen(Move& m, int i) const {
+  State& s = m.s;
+  Reader& r = s.readers[i];
+  Cell& cell = lane_.At(s, r.position);
+  switch (r.at) {
+    case At::kOpenTail:
+      m.what = "reopen: load tail";
+      r.seen = Word{};
+      r.position = s.tail;
+      r.at = At::kOpenCell;
+      if (s.closing == 0) Rest(r);
+      return;
+    case At::kOpenCell: {
+      m.what = "reopen: load the cell at the tail";
+      const Word w = cell.word;
+      const int ahead = w.lap - lane_.LapOf(r.position);
+      r.seen = w;
+      if (ahead < 0) {
+        Rest(r);
+      } else if (ahead == 0 && w.kind == kFree && !lane_.Has(Flaw::kReopenWithoutSeal)) {
+        r.at = At::kOpenSeal;
+      } else {
+        r.at = At::kOpenSwap;  // sealed or taken: no late sealer can seal it any more
+      }
+      return;
+    }
+    case At::kOpenSeal:
+      m.what = "reopen: seal the cell first";
+      lane_.Cas(m, cell, r.seen, With(r.seen, kSealed, 0));
+      r.at = At::kOpenTail;
+      return;
+    default:  // kOpenSwap
+      m.what = "reopen: clear the bit, tail past that cell";
+      r.at = At::kOpenTail;  // it moved: look again
+      if (s.tail == r.position && s.closing != 0) {
+        s.closing = 0;
+        ++s.tail;
+        Rest(r);
+      }
       return;
   }
 }

@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -98,12 +99,15 @@ class StateSet {
     return count_++;
   }
 
-  const State& operator[](uint32_t number) const { return blocks_[number / kBlock][number % kBlock]; }
+  const State& operator[](uint32_t number) const {
+    return blocks_[number / kBlock][number % kBlock];
+  }
   uint32_t size() const { return count_; }
 
  private:
   static_assert(std::is_trivially_copyable_v<State>);
-  static_assert(std::has_unique_object_representations_v<State>, "padding would split equal states");
+  static_assert(std::has_unique_object_representations_v<State>,
+                "padding would split equal states");
   static constexpr uint32_t kEmpty = UINT32_MAX;
   static constexpr uint32_t kBlock = 1 << 14;
 
@@ -164,7 +168,8 @@ class Explorer {
     for (const Step& step : steps_) {
       if (step.violation != nullptr) {
         outcome_.what = step.violation;
-        if (want_trace_) outcome_.trace = TraceTo(number) + Line(step) + "VIOLATION: " + step.violation + "\n";
+        if (want_trace_)
+          outcome_.trace = TraceTo(number) + Line(step) + "VIOLATION: " + step.violation + "\n";
         return false;
       }
       const uint32_t target = states_.Insert(step.next);
@@ -209,7 +214,8 @@ class Explorer {
     for (uint32_t i = 0; i < count; ++i) {
       if (saved[i] || !model_.IsJudged(states_[i])) continue;
       outcome_.what = "stuck: no good end can be reached";
-      if (want_trace_) outcome_.trace = TraceTo(i) + "STUCK: no good end can be reached from here\n";
+      if (want_trace_)
+        outcome_.trace = TraceTo(i) + "STUCK: no good end can be reached from here\n";
       return Finish(Verdict::kStuck);
     }
     return Finish(outcome_.ends == 0 ? Verdict::kStuck : Verdict::kHolds);

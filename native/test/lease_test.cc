@@ -91,7 +91,6 @@ TEST_CASE("Lease: goes with its process, however that ends, and not when it is s
   TestLeases leases;
   for (const int end : {SIGKILL, SIGSEGV, SIGTERM}) {
     Child child([&] {
-      signal(SIGSEGV, SIG_DFL);
       static Lease lease;  // never released
       if (Lease::Acquire(leases.directory, 5, &lease) != Status::kOk) return 1;
       raise(SIGSTOP);

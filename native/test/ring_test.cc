@@ -25,6 +25,7 @@ constexpr Owner kBob = MakeOwner(2, 1);
 constexpr Owner kEve = MakeOwner(3, 7);
 
 const auto kValid = [] { return true; };
+const auto kLongAgo = [] { return 0u; };  // a clock
 const auto kKeep = [](auto&&...) {};  // nothing to free behind a cell
 
 // A lane in private memory.
@@ -58,7 +59,7 @@ class TestLane {
     return lane_.Commit(me, position) ? Status::kOk : Status::kBusy;
   }
   Taken Take(Owner me, uint32_t now_ms = 0, TakeFilter filter = TakeFilter::kAll) {
-    return lane_.Take(me, filter, now_ms, &cursors_[me], nullptr);
+    return lane_.Take(me, filter, [now_ms] { return now_ms; }, &cursors_[me], nullptr);
   }
   uint64_t ValueAt(uint64_t position) {
     return lane_.At(position).words[kNumber].load(std::memory_order_relaxed);
@@ -320,17 +321,17 @@ TEST_CASE("Lane.Take: passes one claimed cell, names its owner, and stops at the
 
   uint64_t cursor = 0;
   Suspects suspects;
-  const Taken taken = lane->Take(kBob, TakeFilter::kAll, 0, &cursor, &suspects);
+  const Taken taken = lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, &suspects);
   CHECK(lane.ValueAt(taken.position) == 2);
   CHECK(cursor == slow);  // never past a claim
   suspects.count = 0;
-  CHECK(lane->Take(kBob, TakeFilter::kAll, 0, &cursor, &suspects).status == Status::kEmpty);
+  CHECK(lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, &suspects).status == Status::kEmpty);
   CHECK(suspects.count >= 2);
 
   lane.Fill(slow, 1);
   REQUIRE(lane->Commit(kAnn, slow));
-  CHECK(lane.ValueAt(lane->Take(kBob, TakeFilter::kAll, 0, &cursor, nullptr).position) == 1);
-  CHECK(lane.ValueAt(lane->Take(kBob, TakeFilter::kAll, 0, &cursor, nullptr).position) == 4);
+  CHECK(lane.ValueAt(lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, nullptr).position) == 1);
+  CHECK(lane.ValueAt(lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, nullptr).position) == 4);
   lane->Abort(kEve, slower);
 }
 
@@ -349,10 +350,10 @@ TEST_CASE("Lane.Take: asking for replies leaves the order of all others alone") 
 
 TEST_CASE("Lane.Look: finds what Take would, and takes nothing") {
   TestLane lane(8);
-  CHECK(lane->Look(TakeFilter::kAll, 0, 0, nullptr).status == Status::kEmpty);
+  CHECK(lane->Look(TakeFilter::kAll, kLongAgo, 0, nullptr).status == Status::kEmpty);
   REQUIRE(lane.Send(kAnn, 1) == Status::kOk);
-  CHECK(lane->Look(TakeFilter::kAll, 0, 0, nullptr).status == Status::kOk);
-  CHECK(lane->Look(TakeFilter::kRepliesOnly, 0, 0, nullptr).status == Status::kEmpty);
+  CHECK(lane->Look(TakeFilter::kAll, kLongAgo, 0, nullptr).status == Status::kOk);
+  CHECK(lane->Look(TakeFilter::kRepliesOnly, kLongAgo, 0, nullptr).status == Status::kEmpty);
   CHECK(lane->Census().ready == 1);
 }
 
@@ -627,9 +628,9 @@ TEST_CASE("Lane: garbage in its words ends every call, within its memory") {
     uint64_t cursor = random();
     Suspects suspects;
     (void)lane->TryClaim(kAnn, kValid, &position);
-    const Taken taken = lane->Take(kBob, TakeFilter::kAll, 7, &cursor, &suspects);
+    const Taken taken = lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, &suspects);
     (void)lane->Settle(taken.position, taken.word, kAcked);
-    (void)lane->Look(TakeFilter::kRepliesOnly, 7, random(), nullptr);
+    (void)lane->Look(TakeFilter::kRepliesOnly, kLongAgo, random(), nullptr);
     lane->QuarantineHead(static_cast<uint32_t>(random()));
     lane->DropHead();
     lane->RepairOwner(static_cast<Owner>(random()) & kOwnerMask);
@@ -816,7 +817,7 @@ void RunAgainstReference(uint64_t seed, uint64_t capacity, uint64_t start, int s
       case 7: {  // take
         const Owner me = readers[random() % readers.size()];
         uint64_t cursor = 0;
-        const Taken taken = lane->Take(me, TakeFilter::kAll, now_ms, &cursor, nullptr);
+        const Taken taken = lane->Take(me, TakeFilter::kAll, [&] { return now_ms; }, &cursor, nullptr);
         const std::optional<uint64_t> expected = reference.FirstReady();
         REQUIRE((taken.status == Status::kOk) == expected.has_value());
         if (!expected) break;
@@ -942,7 +943,7 @@ TEST_CASE("Lane: four producers and two readers lose, double and overtake nothin
       std::array<uint64_t, kProducers> last = {};
       uint64_t cursor = 0;
       while (acked.load() < kProducers * each) {
-        const Taken taken = lane->Take(me, TakeFilter::kAll, 0, &cursor, nullptr);
+        const Taken taken = lane->Take(me, TakeFilter::kAll, kLongAgo, &cursor, nullptr);
         if (taken.status != Status::kOk) {
           lane->Reclaim(kKeep);
           std::this_thread::yield();
@@ -1024,7 +1025,7 @@ TEST_CASE("Lane: a repairer, a quarantiner and a closer beside live traffic do n
   std::map<uint64_t, uint64_t> last;
   uint64_t cursor = 0;
   while (received.load() < 2 * each) {
-    const Taken taken = lane->Take(kBob, TakeFilter::kAll, 0, &cursor, nullptr);
+    const Taken taken = lane->Take(kBob, TakeFilter::kAll, kLongAgo, &cursor, nullptr);
     if (taken.status != Status::kOk) {
       lane->Reclaim(kKeep);
       lane->Reopen();

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
 import type { Mailbox, SendFacts } from '../core/mailbox.js';
@@ -7,6 +8,7 @@ import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
 import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
+import { Turn } from './turn.js';
 
 /** An agent's own word on what it does. */
 export const agentStates = [
@@ -32,11 +34,33 @@ export interface SendOptions {
   whenFull?: 'block' | 'drop-oldest';
 }
 
-export interface SendReceipt {
-  /** Unique in the fabric. */
-  id: string;
-  to: string;
-  state: 'accepted' | 'acked';
+/** What send resolves to. */
+export class SendReceipt {
+  readonly to: string;
+  readonly state: 'accepted' | 'acked';
+  readonly #uid: number;
+  readonly #number: number;
+
+  /** @internal */
+  constructor(uid: number, number: number, to: string, state: 'accepted' | 'acked') {
+    this.#uid = uid;
+    this.#number = number;
+    this.to = to;
+    this.state = state;
+  }
+
+  /** Unique in the fabric. Made when it is asked for, as most senders never look. */
+  get id(): string {
+    return formatMessageId(this.#uid, this.#number);
+  }
+
+  toJSON(): { id: string; to: string; state: string } {
+    return { id: this.id, to: this.to, state: this.state };
+  }
+
+  [inspect.custom](): unknown {
+    return this.toJSON();
+  }
 }
 
 export interface ReceiveOptions {
@@ -91,6 +115,7 @@ export class Agent implements AsyncDisposable {
   readonly #mailbox: Mailbox;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #turn = new Turn();
 
   /** @internal `Fabric.join` makes them */
   constructor(mailbox: Mailbox) {
@@ -99,6 +124,7 @@ export class Agent implements AsyncDisposable {
     this.#inbox = new Inbox(mailbox, onChange);
     this.#outbox = new Outbox(mailbox, onChange);
     mailbox.onReady = () => {
+      this.#turn.begin();
       this.#outbox.ready();
       this.#inbox.ready();
     };
@@ -129,14 +155,16 @@ export class Agent implements AsyncDisposable {
     const facts = factsOf(options);
     if (options.wait !== 'acked') {
       const number = this.#outbox.trySend(to, body, facts);
-      const accepted = number > 0 ? number : await this.#waitRoom(to, body, facts, timeoutMs, number);
-      return { id: formatMessageId(this.#mailbox.uid, accepted), to, state: 'accepted' };
+      const accepted =
+        number > 0 ? number : await this.#waitRoom(to, body, facts, timeoutMs, number);
+      if (this.#turn.use(1)) await this.#turn.next();
+      return new SendReceipt(this.#mailbox.uid, accepted, to, 'accepted');
     }
     const until = performance.now() + timeoutMs;
     facts.receipt = true;
     const number = await this.#sendNumber(to, body, facts, timeoutMs);
     await this.#outbox.acked(number, to, until - performance.now());
-    return { id: formatMessageId(this.#mailbox.uid, number), to, state: 'acked' };
+    return new SendReceipt(this.#mailbox.uid, number, to, 'acked');
   }
 
   /**
@@ -172,6 +200,7 @@ export class Agent implements AsyncDisposable {
           sent = await this.#outbox.waitBatch(to, piece, facts, left);
         }
         for (const number of sent) numbers.push(number);
+        if (this.#turn.use(sent.length)) await this.#turn.next();
       } catch (error) {
         if (!(error instanceof CfcError)) throw error;
         const within = typeof error.details.accepted === 'number' ? error.details.accepted : 0;
@@ -179,11 +208,7 @@ export class Agent implements AsyncDisposable {
         throw new CfcError(error.code, { ...error.details, accepted }, { cause: error.cause });
       }
     }
-    return numbers.map((number) => ({
-      id: formatMessageId(this.#mailbox.uid, number),
-      to,
-      state: 'accepted' as const,
-    }));
+    return numbers.map((number) => new SendReceipt(this.#mailbox.uid, number, to, 'accepted'));
   }
 
   /**
@@ -205,7 +230,10 @@ export class Agent implements AsyncDisposable {
   /** @returns the next message, or undefined when the time is up */
   async receive({ timeoutMs = Infinity }: ReceiveOptions = {}): Promise<Message | undefined> {
     const now = this.#inbox.tryTake(1);
-    if (now.length > 0) return now[0];
+    if (now.length > 0) {
+      if (this.#turn.use(1)) await this.#turn.next();
+      return now[0];
+    }
     return timeoutMs <= 0 ? undefined : (await this.#inbox.take(1, timeoutMs))[0];
   }
 
@@ -242,6 +270,7 @@ export class Agent implements AsyncDisposable {
     }
     let messages = this.#inbox.tryTake(max);
     if (messages.length === 0 && timeoutMs > 0) messages = await this.#inbox.take(max, timeoutMs);
+    else if (this.#turn.use(messages.length)) await this.#turn.next();
     return new MessageBatch(this.#mailbox, messages);
   }
 
@@ -250,7 +279,7 @@ export class Agent implements AsyncDisposable {
    * yielded; it ends when the agent leaves.
    */
   messages(): AsyncIterableIterator<Message> {
-    return new MessageStream(this, this.#inbox);
+    return new MessageStream(this, this.#inbox, this.#turn);
   }
 
   /** What waits, oldest first; nothing is leased. */
@@ -371,31 +400,54 @@ export class Agent implements AsyncDisposable {
 class MessageStream implements AsyncIterableIterator<Message> {
   readonly #agent: Agent;
   readonly #inbox: Inbox;
+  readonly #turn: Turn;
   #batch: readonly Message[] = [];
   #next = 0;
   #done = false;
+  #refill: Promise<IteratorResult<Message>> | undefined;
+  readonly #stop = new AbortController();
 
-  constructor(agent: Agent, inbox: Inbox) {
+  constructor(agent: Agent, inbox: Inbox, turn: Turn) {
     this.#agent = agent;
     this.#inbox = inbox;
+    this.#turn = turn;
   }
 
   next(): Promise<IteratorResult<Message>> {
+    if (this.#refill !== undefined) {
+      // Somebody asked twice without waiting: the second is served after the first.
+      return this.#refill.then(() => this.next());
+    }
     if (this.#next < this.#batch.length) return Promise.resolve(this.#yield());
-    return this.#refill();
+    const result = this.#fill();
+    this.#refill = result.finally(() => {
+      this.#refill = undefined;
+    });
+    return this.#refill;
   }
 
-  async #refill(): Promise<IteratorResult<Message>> {
+  async #fill(): Promise<IteratorResult<Message>> {
+    const spent = this.#turn.use(this.#batch.length);
+    this.#batch = [];
+    this.#next = 0;
+    if (spent) await this.#turn.next();
     while (!this.#done && !this.#agent.left) {
-      this.#batch = this.#inbox.tryTake(iteratorBatch);
-      this.#next = 0;
+      let batch = this.#inbox.tryTake(iteratorBatch);
       try {
-        if (this.#batch.length === 0) this.#batch = await this.#inbox.take(iteratorBatch, Infinity);
+        if (batch.length === 0) {
+          batch = await this.#inbox.take(iteratorBatch, Infinity, this.#stop.signal);
+        }
       } catch (error) {
         if (this.#agent.left) break;
         throw error;
       }
-      if (this.#batch.length > 0 && !this.#done) return this.#yield();
+      if (this.#done) {
+        for (const message of batch) message.nack();
+        break;
+      }
+      if (batch.length === 0) continue;
+      this.#batch = batch;
+      return this.#yield();
     }
     return { value: undefined, done: true };
   }
@@ -408,6 +460,7 @@ class MessageStream implements AsyncIterableIterator<Message> {
 
   return(): Promise<IteratorResult<Message>> {
     this.#done = true;
+    this.#stop.abort(); // who waits in next() is told at once
     for (const message of this.#batch.slice(this.#next)) message.nack();
     this.#batch = [];
     this.#next = 0;

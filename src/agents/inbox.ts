@@ -2,6 +2,7 @@ import { isReply, type Mailbox } from '../core/mailbox.js';
 import { formatMessageId, type Message } from '../core/message.js';
 import { Expect, native } from '../core/native.js';
 import { CfcError } from '../errors.js';
+import { startTimer } from './timer.js';
 
 interface Receiver {
   max: number;
@@ -48,39 +49,28 @@ export class Inbox {
     return this.#take(max);
   }
 
-  /** @returns up to `max` messages; none when the time is up */
-  take(max: number, timeoutMs: number): Promise<readonly Message[]> {
+  /**
+   * @param signal gives up waiting
+   * @returns up to `max` messages; none when the time is up
+   */
+  take(max: number, timeoutMs: number, signal?: AbortSignal): Promise<readonly Message[]> {
     return new Promise((deliver, fail) => {
-      const receiver: Receiver = { max, timer: undefined, deliver, fail };
-      if (timeoutMs !== Infinity) {
-        receiver.timer = setTimeout(
-          () => {
-            this.#drop(receiver);
-            deliver([]);
-          },
-          Math.max(0, timeoutMs),
-        );
-      }
+      const giveUp = () => {
+        this.#drop(receiver);
+        deliver([]);
+      };
+      const receiver: Receiver = { max, timer: startTimer(timeoutMs, giveUp), deliver, fail };
+      signal?.addEventListener('abort', giveUp, { once: true });
       this.#receivers.push(receiver);
       this.#onChange();
     });
-  }
-
-  /** Gives up waiting: for iterators that are left. */
-  cancel(): void {
-    for (const receiver of [...this.#receivers]) {
-      this.#drop(receiver);
-      receiver.deliver([]);
-    }
   }
 
   /** Waits for the reply to our message `number`. */
   answerTo(number: number, to: string, timeoutMs: number): Promise<Message> {
     return new Promise((resolve, reject) => {
       const ask: PendingAsk = { to, timer: undefined, resolve, reject };
-      if (timeoutMs !== Infinity) {
-        ask.timer = setTimeout(() => this.#askTimedOut(number, ask), Math.max(0, timeoutMs));
-      }
+      ask.timer = startTimer(timeoutMs, () => this.#askTimedOut(number, ask));
       this.#asks.set(number, ask);
       this.#onChange();
     });

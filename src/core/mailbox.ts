@@ -56,6 +56,49 @@ function encode(body: unknown): { data: Body; bits: number } {
   return { data, bits: SendBit.json };
 }
 
+function encodeInto(kinds: Uint8Array, index: number, body: unknown): Body {
+  const { data, bits } = encode(body);
+  kinds[index] = bits;
+  return data;
+}
+
+/** A batch of small bodies in one piece of memory: one crossing, and no native call per body. */
+class PackedBodies {
+  static readonly #most = 64 * 1024;
+  readonly bytes = Buffer.allocUnsafeSlow(PackedBodies.#most);
+  lengths = new Uint32Array(64);
+  kinds = new Uint8Array(64);
+  /** How many were accepted, then their numbers. */
+  numbers = new Float64Array(65);
+
+  reserve(count: number): void {
+    if (count <= this.kinds.length) return;
+    this.lengths = new Uint32Array(count);
+    this.kinds = new Uint8Array(count);
+    this.numbers = new Float64Array(count + 1);
+  }
+
+  /** @returns false where they do not fit */
+  pack(bodies: readonly unknown[]): boolean {
+    let offset = 0;
+    for (let i = 0; i < bodies.length; i += 1) {
+      const { data, bits } = encode(bodies[i]);
+      let length = data.length;
+      if (typeof data === 'string') {
+        if (offset + 3 * length > PackedBodies.#most) return false;
+        length = this.bytes.write(data, offset);
+      } else {
+        if (offset + length > PackedBodies.#most) return false;
+        this.bytes.set(data, offset);
+      }
+      this.lengths[i] = length;
+      this.kinds[i] = bits;
+      offset = (offset + length + 7) & ~7;
+    }
+    return true;
+  }
+}
+
 /**
  * A name in a fabric with the mailbox behind it, without policy: nothing here waits, but for
  * `waitSync`. `Agent` adds the waiting, the asking and the order among waiting senders.
@@ -74,6 +117,7 @@ export class Mailbox implements MessageOwner {
   readonly #routes = new Map<string, number>();
   readonly #types = new Map<string, number>([['', 0]]);
   readonly #leases = new Uint32Array(native.constants.mostTaken);
+  #packed: PackedBodies | undefined;
   #replier: ((message: Message, body: unknown) => Promise<unknown>) | undefined;
   #left = false;
   #waiting = false;
@@ -147,22 +191,32 @@ export class Mailbox implements MessageOwner {
    */
   trySendBatch(to: string, bodies: readonly unknown[], facts: SendFacts = {}): number[] {
     const route = this.routeTo(to);
-    const kinds = new Uint8Array(bodies.length);
-    const data = bodies.map((body, i) => {
-      const encoded = encode(body);
-      kinds[i] = encoded.bits;
-      return encoded.data;
-    });
-    const numbers = new Float64Array(bodies.length + 1);
-    const status = -this.#native.trySendBatch(
-      route,
-      data,
-      kinds,
-      sendBits(facts),
-      this.#typeOf(facts.type),
-      numbers,
-    );
-    const accepted = Array.from(numbers.subarray(1, 1 + (numbers[0] as number)));
+    const packed = (this.#packed ??= new PackedBodies());
+    packed.reserve(bodies.length);
+    const { bytes, lengths, kinds, numbers } = packed;
+    const options = sendBits(facts);
+    const type = this.#typeOf(facts.type);
+    const status = -(packed.pack(bodies)
+      ? this.#native.trySendPacked(
+          route,
+          bytes,
+          lengths,
+          kinds,
+          bodies.length,
+          options,
+          type,
+          numbers,
+        )
+      : this.#native.trySendBatch(
+          route,
+          bodies.map((body, i) => encodeInto(kinds, i, body)),
+          kinds,
+          options,
+          type,
+          numbers,
+        ));
+    const accepted: number[] = [];
+    for (let i = 1; i <= (numbers[0] as number); i += 1) accepted.push(numbers[i] as number);
     if (status === Status.ok || (isFull(status) && accepted.length === 0)) return accepted;
     throw errorOf(status, { to, accepted: accepted.length });
   }
@@ -377,6 +431,10 @@ export class Mailbox implements MessageOwner {
     if (known !== undefined) return known;
     const id = this.#native.typeId(type);
     if (id < 0) throw errorOf(-id, { type });
+    if (id === 1) {
+      this.#types.clear();
+      this.#types.set('', 0);
+    }
     this.#types.set(type, id);
     return id;
   }

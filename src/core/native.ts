@@ -153,6 +153,16 @@ export interface NativeAgent {
     type: number,
     numbers: Float64Array,
   ): number;
+  trySendPacked(
+    route: number,
+    bytes: Uint8Array,
+    lengths: Uint32Array,
+    kinds: Uint8Array,
+    count: number,
+    options: number,
+    type: number,
+    numbers: Float64Array,
+  ): number;
   batchLimit(route: number, work: boolean): number;
   waitRoom(route: number, work: boolean): void;
   stopWaitRoom(route: number, work: boolean): void;

@@ -1,0 +1,30 @@
+import type { Message } from '../index.js';
+import { textOrBase64 } from './text.js';
+
+/** A message as `--json` shows it. */
+export function shapeOf(message: Message): Record<string, unknown> {
+  return {
+    v: 1,
+    id: message.id,
+    from: message.from,
+    to: message.to,
+    type: message.type,
+    sequence: Number(message.sequence),
+    sentAt: new Date(message.sentAt).toISOString(),
+    redelivered: message.redelivered,
+    attempt: message.attempt,
+    ...(message.correlationId === undefined ? {} : { correlationId: message.correlationId }),
+    ...bodyOf(message),
+  };
+}
+
+function bodyOf(message: Message): Record<string, unknown> {
+  if (message.kind === 'json') {
+    try {
+      return { body: message.json() };
+    } catch {
+      // Not what its sender said: shown as what it is.
+    }
+  }
+  return textOrBase64('body', message.body);
+}

@@ -1,0 +1,39 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { exitCodeHelp } from './outcome.js';
+
+/** A verb with what all verbs have in common. */
+export function verb(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .addHelpText('after', exitCodeHelp)
+    .helpOption('-h, --help', 'show this');
+}
+
+export const fabricOption = () =>
+  new Option('--fabric <name>', 'the fabric to use').env('CFC_FABRIC').default('default');
+
+export const agentOption = (what: string) => new Option('--agent <name>', what).env('CFC_AGENT');
+
+export const jsonOption = () => new Option('--json', 'print JSON, for programs');
+
+export const timeoutOption = (what: string) =>
+  new Option('--timeout <time>', what).argParser(parseDuration);
+
+/** `500ms`, `5s`, `2m`, `1h`; a bare number is seconds. @returns milliseconds */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError('A time is a number with ms, s, m or h.');
+  const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1000;
+  return Number(match[1]) * scale;
+}
+
+/** For whole numbers within limits. */
+export function parseCount(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      throw new InvalidArgumentError(`It is a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { askVerb } from './ask.js';
+import { demoVerb } from './demo.js';
+import { mapVerb } from './map.js';
+import { exitCodeHelp } from './outcome.js';
+import { peekVerb } from './peek.js';
+import { psVerb } from './ps.js';
+import { recvVerb } from './recv.js';
+import { sendVerb } from './send.js';
+import { ackVerb, nackVerb, replyVerb } from './settle.js';
+
+/** Every verb of `cfc`. */
+export function makeProgram(): Command {
+  const program = new Command('cfc')
+    .description('Messages, teams and work for command-line agents, in shared memory.')
+    .version(packageVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show this')
+    .helpCommand('help [verb]', 'show the help of a verb')
+    .addHelpText(
+      'after',
+      `${exitCodeHelp}\n\nFirst steps:\n  cfc demo\n  find . -name '*.md' | cfc map --workers 10 -- wc -l`,
+    );
+  const verbs = [
+    mapVerb(),
+    demoVerb(),
+    psVerb(),
+    sendVerb(),
+    recvVerb(),
+    askVerb(),
+    replyVerb(),
+    ackVerb(),
+    nackVerb(),
+    peekVerb(),
+  ];
+  for (const verb of [program, ...verbs]) verb.exitOverride().showSuggestionAfterError(true);
+  for (const verb of verbs) program.addCommand(verb);
+  return program;
+}
+
+function packageVersion(): string {
+  const path = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
