@@ -321,10 +321,13 @@ Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
       info.Env(), route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
 }
 
-// waitRoom(route, work): from now on, room there wakes the loop. To be followed by another try.
+// waitRoom(route, work, room): from now on, a cell that comes free there wakes the loop. room: that
+// is all it takes; else chunks or quota are wanted too, and only a ring is a reason to look. To be
+// followed by another try.
 Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
+  const bool room = info[2].ToBoolean();
   cfc::Route* const route = RouteAt(index);
   if (!route) return info.Env().Undefined();
   const auto found =
@@ -332,9 +335,9 @@ Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
         return wait.route == index && wait.lane == lane;
       });
   if (found == room_waits_.end()) {
-    room_waits_.push_back({index, lane, 1});
+    room_waits_.push_back({index, lane, room});
   } else {
-    ++found->waiters;
+    found->room = room;
   }
   agent_.AnnounceRoom(route, lane, /*several=*/true);
   return info.Env().Undefined();
@@ -345,7 +348,7 @@ Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
   const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
   for (size_t i = 0; i < room_waits_.size(); ++i) {
     RoomWait& wait = room_waits_[i];
-    if (wait.route != index || wait.lane != lane || --wait.waiters > 0) continue;
+    if (wait.route != index || wait.lane != lane) continue;
     room_waits_.erase(room_waits_.begin() + static_cast<std::ptrdiff_t>(i));
     // Passes the ring on; others of ours that still wait say so again.
     if (cfc::Route* const route = RouteAt(index)) agent_.WithdrawRoom(route, lane);

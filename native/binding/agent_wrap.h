@@ -84,7 +84,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   struct RoomWait {
     uint32_t route;
     LaneIndex lane;
-    uint32_t waiters;
+    bool room;  // false: the lane has room, it is chunks or quota that we wait for
   };
 
   Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);

@@ -22,7 +22,7 @@ bool AgentWrap::Look(int64_t* longest) noexcept {
   }
   for (const RoomWait& wait : room_waits_) {
     cfc::Route* const route = RouteAt(wait.route);
-    if (route && agent_.HasRoom(route, wait.lane)) return true;
+    if (route && wait.room && agent_.HasRoom(route, wait.lane)) return true;
   }
   for (const Receipt& receipt : verdict_waits_) {
     VoidReason reason;

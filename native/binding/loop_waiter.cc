@@ -91,7 +91,9 @@ void LoopWaiter::Watch(bool watching) noexcept {
   uv_timer_start(
       &backstop_,
       [](uv_timer_t* handle) {
-        static_cast<LoopWaiter*>(handle->data)->participant_->OnBackstop(/*sweep=*/true);
+        auto* const waiter = static_cast<LoopWaiter*>(handle->data);
+        // Whoever waits here learns that it waits in vain.
+        if (waiter->participant_->OnBackstop(/*sweep=*/true) != Status::kOk) waiter->ready_ = true;
       },
       kBackstopMs, kBackstopMs);
 }
@@ -112,8 +114,14 @@ bool LoopWaiter::SpinUntilReady() noexcept {
 }
 
 void LoopWaiter::OnPrepare() noexcept {
-  // Only a loop that is about to sleep needs to be woken.
-  if (!watching_ || ready_ || uv_backend_timeout(loop_) == 0) return;
+  if (!watching_ || ready_) return;
+  // Only a loop that is about to sleep needs to be woken. But 0 is also the answer while watchers
+  // wait to be registered, and then the poll would block all the same: so it must not block in a
+  // turn in which we don't park. Once, a receiver slept here for ever, unparked.
+  if (uv_backend_timeout(loop_) == 0) {
+    uv_idle_start(&idle_, [](uv_idle_t*) {});
+    return;
+  }
   if (!SpinUntilReady()) {
     participant_->ParkInLoop();
     int64_t longest = kBackstopNs;
@@ -143,6 +151,7 @@ void LoopWaiter::OnCheck() noexcept {
   if (readable_) {
     participant_->DrainBell();
     readable_ = false;
+    ready_ = true;  // somebody rang; what for is not always to be seen by a look
   }
   if (!watching_ || (!ready_ && !look_(nullptr))) return;
   ready_ = false;

@@ -179,31 +179,32 @@ void Agent::Leave() noexcept {
   CFC_FAIL_POINT("leave.fenced");
   RemoveReader();
   bool gone = false;
-  if (depth == 0) {
+  // Disowned before it is closed: who finds a closed lane in an owned box may open it again.
+  if (depth == 0 && fabric.mail().Disown(me, mailbox_ref_)) {
+    CFC_FAIL_POINT("leave.disowned");
     bool drained = true;
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      view_.lanes[lane].Close();
+      view_.lanes[lane].Close([this] { return StillMine(); });
       fabric.Reclaim(view_, lane);
       drained = drained && view_.lanes[lane].Drained();
     }
     CFC_FAIL_POINT("leave.closed");
-    if (drained && fabric.mail().Disown(me, mailbox_ref_)) {
-      CFC_FAIL_POINT("leave.disowned");
+    if (drained) {
       AgentRecord record;
       record.entry = entry_;
       record.word = entry_word_;
       gone = AgentDirectory(&fabric).Remove(record);
       CFC_FAIL_POINT("leave.removed");
-      if (gone) {
-        fabric.mail().Free(me, mailbox_ref_);
-      } else {
-        fabric.mail().Own(me, mailbox_ref_);
-      }
+    }
+    if (gone) {
+      fabric.mail().Free(me, mailbox_ref_);
+    } else {
+      for (auto& lane : view_.lanes) lane.Reopen();
+      fabric.mail().Own(me, mailbox_ref_);
     }
   }
   if (!gone) {
     // Something is queued: name and mailbox wait for a successor, and senders may go on.
-    for (auto& lane : view_.lanes) lane.Reopen();
     uint64_t seen = participant_->holder();
     fabric.entries()[entry_].holder.compare_exchange_strong(seen, 0);
     fabric.RingReaders(view_, me);

@@ -38,7 +38,6 @@ struct Outgoing {
   FullPolicy when_full = FullPolicy::kReject;
   uint8_t flags = 0;
   MessageId correlation = {};
-  uint64_t expires_at_ns = 0;
   bool wants_receipt = false;  // ring us when it is settled
 };
 
@@ -48,6 +47,7 @@ struct Receipt {
   LaneIndex lane = kWorkLane;
   uint64_t position = 0;
   uint64_t mailbox = 0;
+  uint32_t lost = 0;  // messages that were lost in this lane before
 };
 
 // What an ack needs: where, and the very word of the lease.
@@ -137,7 +137,7 @@ class Agent {
   Status Send(std::string_view to, const Outgoing& message, Deadline deadline,
               Receipt* receipt = nullptr) noexcept;
   // What became of a message that was sent with wants_receipt: kOk and its reason, kBusy (nobody
-  // acked it yet), kStale (it went long ago; nothing tells how).
+  // acked it yet), kStale (it went long ago, and some there were dropped since).
   Status Verdict(const Receipt& receipt, VoidReason* reason) noexcept;
   // Waits for that. kTimedOut.
   Status WaitSettled(const Receipt& receipt, VoidReason* reason, Deadline deadline) noexcept;
@@ -196,6 +196,8 @@ class Agent {
   Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
   Status BeginLife(uint32_t entry, uint64_t entry_word) noexcept;
   bool AddReader() noexcept;
+  // The box is still the one that we joined.
+  bool StillMine() const noexcept { return view_.Is(MailboxRefGeneration(mailbox_ref_)); }
   void RemoveReader() noexcept;
   Status Check(const Outgoing& message) const noexcept;
   Status ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;

@@ -17,10 +17,11 @@ constexpr auto NowMs = []() noexcept {
   return static_cast<uint32_t>(MonotonicNs() / 1'000'000);
 };
 
-// An unacked cell pins the ring behind it: more than this many at once would stop the senders.
-uint32_t MostLeased(const Lane& lane) noexcept {
+// An unacked cell pins the ring behind it: more than this many at once would stop the senders. Who
+// holds so many still gets the replies that it waits for, or it could never finish with them.
+uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
   const uint32_t quarter = lane.capacity() / 4;
-  return quarter > 0 ? quarter : 1;
+  return (quarter > 0 ? quarter : 1) * (filter == TakeFilter::kRepliesOnly ? 2 : 1);
 }
 
 }  // namespace
@@ -63,13 +64,16 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   for (uint32_t n = 0; n < kLanes; ++n) {
     const auto index = static_cast<LaneIndex>(work_first ? kLanes - 1 - n : n);
     Lane& lane = view_.lanes[index];
-    if (lane.Closing()) lane.Reopen();  // a leaver died before it was gone; we live here now
+    // Closed by a leaver that died before it was gone, and too full to be opened when we came.
+    if (lane.Closing() && StillMine()) lane.Reopen();
     for (;;) {
-      if (leased_[index] >= MostLeased(lane)) {
+      if (leased_[index] >= MostLeased(lane, filter)) {
         capped = true;
         break;
       }
-      const Taken taken = lane.Take(me, filter, NowMs, &cursor_[index], &suspects_);
+      const Taken taken = lane.Take(me, filter, NowMs, &cursor_[index], &suspects_,
+                                    [this] { return StillMine(); });
+      if (taken.status == Status::kStale) return Status::kStale;
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
         break;
@@ -107,7 +111,7 @@ bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
   for (int round = 0; round < 2; ++round) {
     for (uint32_t index = 0; index < kLanes; ++index) {
       Lane& lane = view_.lanes[index];
-      if (leased_[index] >= MostLeased(lane)) continue;
+      if (leased_[index] >= MostLeased(lane, filter)) continue;
       const Taken found =
           lane.Look(filter, NowMs, cursor_[index], longest ? &suspects_ : nullptr);
       if (found.status == Status::kOk) return true;
@@ -170,7 +174,7 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
 Status Agent::WaitMail(Deadline deadline) noexcept {
   if (HasMail(TakeFilter::kAll, nullptr)) return Status::kOk;
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    if (leased_[lane] >= MostLeased(view_.lanes[lane])) return Status::kFull;
+    if (leased_[lane] >= MostLeased(view_.lanes[lane], TakeFilter::kAll)) return Status::kFull;
   }
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;

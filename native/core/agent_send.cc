@@ -141,7 +141,6 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   set(kCorrelationNumber, message.correlation.number);
   set(kSlab, chunk);
   set(kLengths, PackLengths(lengths));
-  set(kExpiresAtNs, message.expires_at_ns);
   set(kReceipt, message.wants_receipt
                     ? PackReceipt(route.view.lanes[message.lane].LapOf(position),
                                   participant_->owner(), 0)
@@ -181,6 +180,8 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     if (chunk != 0) {
       fabric.slab().Place(me, chunk, PackPlace(route->view.box, message.lane, position));
     }
+    const uint32_t lost =
+        message.wants_receipt ? route->view.lanes[message.lane].LostCount() : 0;
     if (!route->view.lanes[message.lane].Commit(me, position)) {
       fabric.Reclaim(route->view, message.lane);
       status = Status::kBusy;
@@ -192,10 +193,12 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     ++route->sequence[message.lane];
   route->in_turn = false;
     Remember(route, message.lane, position);
-    fabric.RingReaders(route->view, me);
+    if (fabric.RingReaders(route->view, me)) counters_.Add(Metric::kRings, 1);
     counters_.Add(Metric::kMessagesSent, 1);
     counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
-    if (receipt) *receipt = {{participant_->uid(), number}, message.lane, position, route->mailbox};
+    if (receipt) {
+      *receipt = {{participant_->uid(), number}, message.lane, position, route->mailbox, lost};
+    }
     return Status::kOk;
   }
   if (chunk != 0) fabric.slab().GiveBack(me, chunk);
@@ -247,7 +250,15 @@ Status Agent::Verdict(const Receipt& receipt, VoidReason* reason) noexcept {
   if (!participant_->fabric().mail().View(MailboxRefBox(receipt.mailbox), &view)) {
     return Status::kStale;
   }
-  return view.lanes[receipt.lane].Verdict(receipt.position, reason);
+  const Lane& lane = view.lanes[receipt.lane];
+  const Status status = lane.Verdict(receipt.position, reason);
+  if (status == Status::kStale && lane.LostCount() == receipt.lost) {
+    // Its cell carries another message by now. What is lost is counted before its cell comes free,
+    // and nothing was lost in this lane since: so it was acked.
+    *reason = kAcked;
+    return Status::kOk;
+  }
+  return status;
 }
 
 Status Agent::WaitSettled(const Receipt& receipt, VoidReason* reason,
@@ -340,7 +351,7 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
     if (participant_->Usable() != Status::kOk) return Status::kCorrupt;
   }
   if (done > 0) {
-    fabric.RingReaders(route->view, me);
+    if (fabric.RingReaders(route->view, me)) counters_.Add(Metric::kRings, 1);
     counters_.Add(Metric::kBatchesSent, 1);
   }
   *accepted = done;

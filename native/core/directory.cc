@@ -59,7 +59,7 @@ bool AgentDirectory::NameIs(const Entry& entry, std::string_view name) const noe
 
 void AgentDirectory::StoreText(NativeMemory::Word* words, std::string_view text) noexcept {
   char padded[kMaxNameBytes] = {};
-  std::memcpy(padded, text.data(), text.size());
+  if (!text.empty()) std::memcpy(padded, text.data(), text.size());
   CopyIn(words, padded, kMaxNameBytes);
 }
 
@@ -136,7 +136,10 @@ Status AgentDirectory::Claim(Owner me, std::string_view name, uint32_t* claimed)
           free_word = word;
         }
       } else if (kind == EntryKind::kLive) {
-        if (EntryHash(word) == hash && NameIs(entry, name)) return Status::kExists;
+        // The word once more: the entry may have changed hands while its name was read.
+        if (EntryHash(word) == hash && NameIs(entry, name) && entry.word.load() == word) {
+          return Status::kExists;
+        }
       } else if (kind == EntryKind::kClaimed && EntryHash(word) == hash) {
         if (fabric_->ProvenDead(EntryOwner(word))) {
           entry.word.compare_exchange_strong(word, Freed(word));

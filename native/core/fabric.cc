@@ -71,6 +71,14 @@ void RemoveTree(int parent, const char* name) noexcept {
   unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+bool StandsAt(const Directory& parent, const std::string& name, const Directory& child) noexcept {
+  struct stat there;
+  struct stat ours;
+  return fstatat(parent.fd(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         fstat(child.fd(), &ours) == 0 && there.st_dev == ours.st_dev &&
+         there.st_ino == ours.st_ino;
+}
+
 // What creators and destroyers that died left behind: half made directories carry a lock that the
 // kernel dropped with them.
 void SweepLeftovers(const Directory& base) noexcept {
@@ -246,6 +254,11 @@ Status Fabric::Open(std::string_view name, const std::string& base, std::unique_
   status = parent.OpenChild(name, &fabric->directory_, failure);
   if (status != Status::kOk) return status;
   status = fabric->AttachFiles(failure);
+  if (status == Status::kNoFabric && StandsAt(parent, fabric->name_, fabric->directory_)) {
+    // Not just being destroyed, and it got its name when it had all its files.
+    if (failure) std::snprintf(failure->detail, sizeof failure->detail, "it is missing");
+    return Status::kCorrupt;
+  }
   if (status != Status::kOk) return status;
   *out = static_cast<std::unique_ptr<Fabric>&&>(fabric);
   return Status::kOk;
@@ -433,11 +446,12 @@ bool Fabric::Ring(uint32_t index) noexcept {
   return woke;
 }
 
-void Fabric::RingReaders(const MailboxView& view, Owner except) noexcept {
+bool Fabric::RingReaders(const MailboxView& view, Owner except) noexcept {
   for (auto& reader : view.words->readers) {
     const auto owner = static_cast<Owner>(reader.load());
-    if (owner != 0 && owner != except && Ring(OwnerSlot(owner))) return;
+    if (owner != 0 && owner != except && Ring(OwnerSlot(owner))) return true;
   }
+  return false;
 }
 
 void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept {

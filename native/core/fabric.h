@@ -96,8 +96,8 @@ class Fabric {
 
   // Wakes the participant behind `slot` if it is parked. Returns whether this woke it.
   bool Ring(uint32_t slot) noexcept;
-  // Wakes one parked reader of the mailbox other than `except`.
-  void RingReaders(const MailboxView& view, Owner except) noexcept;
+  // Wakes one parked reader of the mailbox other than `except`. Returns whether there was one.
+  bool RingReaders(const MailboxView& view, Owner except) noexcept;
   // After the head of a lane moved: wakes as many waiting senders as cells came free.
   void PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept;
   // Frees what is done at the head, with the chunks behind it, and wakes who waits for room.

@@ -19,6 +19,7 @@ struct FailPlan {
   int remaining = 0;
   int signal = SIGKILL;
   int passages = 0;
+  void (*observer)(const char* name) = nullptr;  // told of every passage of every point
 
   FailPlan() noexcept {
     if (const char* text = std::getenv("CFC_FAIL_AT")) Set(text);
@@ -42,6 +43,7 @@ inline FailPlan& TheFailPlan() noexcept {
 
 inline void FailPoint(const char* name) noexcept {
   FailPlan& plan = TheFailPlan();
+  if (plan.observer) plan.observer(name);
   if (plan.remaining <= 0 || std::strcmp(plan.name, name) != 0) return;
   ++plan.passages;
   if (--plan.remaining == 0) ::kill(::getpid(), plan.signal);

@@ -124,6 +124,7 @@ struct ControlWordsOf {
   alignas(kLineBytes) typename Memory::Word next_uid;
   alignas(kLineBytes) typename Memory::Word slot_hint;
   alignas(kLineBytes) typename Memory::Word reaped_slots;  // since creation, for people
+  typename Memory::Word swept_at_ms;  // monotonic; who moves it on does the sweep
 };
 using ControlWords = ControlWordsOf<NativeMemory>;
 
@@ -145,7 +146,7 @@ enum CellWord : uint32_t {
   kSlab = 7,       // ChunkRef of the first chunk, 0: inline
   kLengths = 8,    // body 32 | from 8 | type 8 | body kind 8 | flags 8
   kNotBefore = 9,  // lap 32 | monotonic ms 32, set by a nack with a delay; of another lap: none
-  kExpiresAtNs = 10,  // real-time clock, 0: never
+  kReserved = 10,
   kReceipt = 11,  // lap 32 | sender who waits for the ack 24 | 1 + VoidReason once settled 8
   kPayload = 12,
 };

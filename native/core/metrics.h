@@ -56,11 +56,6 @@ constexpr uint8_t kMetricKinds = 3;
   X(kMessagesNacked, "messages.nacked", "messages", kCounter)                            \
   X(kMessagesRedelivered, "messages.redelivered", "messages", kCounter)                  \
   X(kMessagesRefused, "messages.refused", "messages", kCounter) /* full or closed */     \
-  X(kMessagesExpired, "messages.expired", "messages", kCounter)                          \
-  X(kMessagesDeduplicated, "messages.deduplicated", "messages", kCounter)                \
-  X(kMessagesDeadLettered, "messages.dead_lettered", "messages", kCounter)               \
-  X(kMessagesPublished, "messages.published", "messages", kCounter) /* to topics */      \
-  X(kMessagesMissed, "messages.missed", "messages", kCounter)       /* gaps of topics */ \
   X(kBytesSent, "bytes.sent", "bytes", kCounter)                                         \
   X(kBytesReceived, "bytes.received", "bytes", kCounter)                                 \
   X(kBatchesSent, "batches.sent", "batches", kCounter)                                   \

@@ -163,8 +163,17 @@ void Participant::DrainBell() noexcept {
 Status Participant::OnBackstop(bool sweep) noexcept {
   const Status status = CheckLease();
   if (status != Status::kOk) return status;
-  if (sweep) Sweep(*fabric_, owner_);
+  if (sweep && SweepIsDue()) Sweep(*fabric_, owner_);
   return Status::kOk;
+}
+
+// However many sleep in a fabric, one of them looks at all slots per backstop.
+bool Participant::SweepIsDue() noexcept {
+  const auto now_ms = static_cast<uint64_t>(MonotonicNs() / 1'000'000);
+  uint64_t swept_at_ms = fabric_->words().swept_at_ms.load();
+  // A time ahead of now is damage, or of another boot: sweep and set it right.
+  if (swept_at_ms <= now_ms && now_ms - swept_at_ms < kBackstopNs / 1'000'000 / 2) return false;
+  return fabric_->words().swept_at_ms.compare_exchange_strong(swept_at_ms, now_ms);
 }
 
 bool Participant::Spin::Worthwhile() noexcept {

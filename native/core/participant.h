@@ -133,6 +133,7 @@ class Participant {
  private:
   static constexpr uint32_t kReadIntents = 4;  // the first ones; the others are for sends
 
+  bool SweepIsDue() noexcept;
   Doorbell bell() const noexcept { return Doorbell(&slot_->doorbell); }
   void Sleep(uint32_t ticket, int64_t timeout_ns) noexcept;
 
@@ -143,6 +144,7 @@ class Participant {
   uint64_t uid_ = 0;
   uint64_t number_ = 0;
   uint32_t forks_ = 0;
+  Status lost_ = Status::kOk;  // why it may not go on, once that is known
   uint64_t sleeps_ = 0;
   uint32_t losses_ = 0;  // of the process, when this began
   uint64_t intents_[kIntents] = {};

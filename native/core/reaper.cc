@@ -51,6 +51,8 @@ void SettleClaimedBoxes(Fabric& fabric, Owner owner) noexcept {
         record.mailbox == ref;
     CFC_FAIL_POINT("repair.box");
     if (live) {
+      // It died while it left: senders go on, and a successor takes the name over.
+      for (Lane lane : view.lanes) lane.Reopen();
       fabric.mail().Own(owner, ref);
     } else {
       fabric.mail().Free(owner, ref);

@@ -85,6 +85,8 @@ Status OpenFailure(Failure* failure, const std::string& path) noexcept {
       return Fail(failure, Status::kNotRegular, "openat", path, "a symbolic link is in the way");
     case ENOTDIR:
       return Fail(failure, Status::kNotRegular, "openat", path, "not a directory");
+    case EISDIR:
+      return Fail(failure, Status::kNotRegular, "openat", path, "not a plain file");
     case EACCES:
     case EPERM: {
       const int reason = errno;

@@ -36,6 +36,11 @@ struct Suspects {
 
 enum class TakeFilter { kAll, kRepliesOnly };
 
+// For lanes whose mailbox cannot change hands meanwhile.
+struct AlwaysValid {
+  bool operator()() const noexcept { return true; }
+};
+
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
   uint64_t position = 0;
@@ -139,7 +144,9 @@ class LaneOf {
         *position = tail;
         return Status::kOk;
       }
-      if (ahead == 0 && CellKindOf(word) == CellKind::kSealed) return Status::kClosed;
+      if (ahead == 0 && CellKindOf(word) == CellKind::kSealed && words_->tail.load() == tail) {
+        return Status::kClosed;
+      }
       if (ahead < 0) return Status::kFull;
       HelpTail(tail);  // somebody claimed it and did not move the tail yet, or it is a hole
     }
@@ -190,9 +197,11 @@ class LaneOf {
   // Leases one message. cursor: private to this reader, 0 at first; it only saves looking again at
   // what is leased already, and never passes a claimed cell, as its sender's next message would
   // overtake it. now_ms(): monotonic, asked only where a message has a delay. suspects: may be null.
-  template <class Clock>
-  Taken Take(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t* cursor,
-             Suspects* suspects) noexcept {
+  // still_valid: whether the mailbox is still ours, asked after a cell is loaded and before it is
+  // leased, else a reader that was stopped there would take a message of the next owner.
+  template <class Clock, class StillValid = AlwaysValid>
+  Taken Take(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t* cursor, Suspects* suspects,
+             StillValid still_valid = {}) noexcept {
     uint64_t aside = 0;  // replies come out of the midst of others, which the cursor must not pass
     if (filter != TakeFilter::kAll) cursor = &aside;
     const uint64_t head = words_->head.load();
@@ -202,9 +211,9 @@ class LaneOf {
       const uint64_t word = At(head).words[kState].load();
       if (CellKindOf(word) == CellKind::kReady && CellLap(word) == LapOf(head)) from = head;
     }
-    Taken taken = Scan(me, filter, now_ms, from, cursor, suspects);
+    Taken taken = Scan(me, filter, now_ms, from, cursor, suspects, still_valid);
     if (taken.status != Status::kOk && from != head) {
-      taken = Scan(me, filter, now_ms, words_->head.load(), cursor, suspects);
+      taken = Scan(me, filter, now_ms, words_->head.load(), cursor, suspects, still_valid);
     }
     return taken;
   }
@@ -325,6 +334,13 @@ class LaneOf {
         CFC_FAIL_POINT("reclaim.free");
         continue;
       }
+      if (CellKindOf(word) == CellKind::kSealed) {
+        if (Position(words_->tail.load()) == head) return freed;  // closed, and all was read
+        if (!Count(kAborted, head, word)) continue;  // a seal that the lane was reopened past
+        cell.words[kState].compare_exchange_strong(word, PackCell(lap + 1, 0, 0, CellKind::kFree));
+        CFC_FAIL_POINT("reclaim.seal");
+        continue;
+      }
       if (CellKindOf(word) == CellKind::kQuarantined) {  // a hole: goes along one lap
         HelpTail(head);
         if (!Count(kAborted, head, word)) continue;
@@ -398,9 +414,16 @@ class LaneOf {
 
   // ---- closing, draining, using again
 
-  // No claim succeeds from here on; what was claimed before still counts.
-  void Close() noexcept {
-    words_->tail.fetch_or(kClosing);
+  // No claim succeeds from here on; what was claimed before still counts. still_valid: asked between
+  // the load of the tail and the swap of just that tail, so that a closer that was stopped there
+  // cannot close the mailbox of the next owner.
+  template <class StillValid = AlwaysValid>
+  void Close(StillValid still_valid = {}) noexcept {
+    uint64_t tail = words_->tail.load();
+    while (!(tail & kClosing)) {
+      if (!still_valid()) return;
+      if (words_->tail.compare_exchange_weak(tail, tail | kClosing)) break;
+    }
     CFC_FAIL_POINT("close.bit");
     Seal();
   }
@@ -430,38 +453,31 @@ class LaneOf {
 
   // True when everything before the seal was read: nothing accepted is left, nor will be.
   bool Drained() const noexcept {
+    const uint64_t tail = words_->tail.load();
     const uint64_t head = words_->head.load();
     const uint64_t word = At(head).words[kState].load();
-    return CellKindOf(word) == CellKind::kSealed && CellLap(word) == LapOf(head);
+    return tail == (head | kClosing) && CellKindOf(word) == CellKind::kSealed &&
+           CellLap(word) == LapOf(head);
   }
 
   // Opens a closed lane again, drained or not, for the next owner or for one that did not leave
-  // after all. The seal becomes a counted hole, and the tail moves past it in the same swap that
-  // takes the bit away. Repeatable after a death at any step: until that swap the lane is closed.
+  // after all: one swap moves the tail past the seal and takes the bit away. The seal stays behind
+  // as a hole, counted when the head comes to it. kFull: the lane is full, so the bit has no seal
+  // yet; taking it away now would let a late sealer put its cell into an open lane. The reader
+  // comes again when it has freed a cell.
   Status Reopen() noexcept {
     for (uint32_t tries = 0; tries < 4 * capacity_ + 64; ++tries) {
       uint64_t tail = words_->tail.load();
       if (!(tail & kClosing)) return Status::kOk;
-      Cell& cell = At(tail);
-      uint64_t word = cell.words[kState].load();
+      const uint64_t word = At(tail).words[kState].load();
       const int32_t ahead = LapsAhead(CellLap(word), LapOf(Position(tail)));
-      // Full, so the bit has no seal yet. Taking the bit away now would let a late sealer put its
-      // cell into an open lane: the reader comes again when it has freed a cell.
       if (ahead < 0) return Status::kFull;
       if (ahead == 0 && CellKindOf(word) == CellKind::kFree) {
         Seal();
         continue;
       }
-      if (ahead == 0 && CellKindOf(word) == CellKind::kSealed) {
-        if (!cell.words[kState].compare_exchange_strong(
-                word, PackCell(CellLap(word), kAborted, 0, CellKind::kDone))) {
-          continue;
-        }
-        CFC_FAIL_POINT("reopen.seal");
-        if (words_->tail.compare_exchange_strong(tail, Position(tail) + 1)) return Status::kOk;
-        continue;
-      }
-      HelpTail(Position(tail));
+      CFC_FAIL_POINT("reopen.sealed");
+      if (words_->tail.compare_exchange_strong(tail, Position(tail) + 1)) return Status::kOk;
     }
     return Status::kBusy;
   }
@@ -471,6 +487,13 @@ class LaneOf {
     uint32_t acked = static_cast<uint32_t>(words_->head.load());
     for (const auto& count : words_->voids) acked -= VoidCount(count.load());
     return acked;
+  }
+
+  // Messages that ended without an ack: dropped or dead-lettered, modulo 2^32. Each is counted before
+  // its cell comes free.
+  uint32_t LostCount() const noexcept {
+    return VoidCount(words_->voids[kDropped - 1].load()) +
+           VoidCount(words_->voids[kDeadLettered - 1].load());
   }
 
   LaneCensus Census() const noexcept {
@@ -552,9 +575,9 @@ class LaneOf {
     return taken;
   }
 
-  template <class Clock>
+  template <class Clock, class StillValid>
   Taken Scan(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t start, uint64_t* cursor,
-             Suspects* suspects) noexcept {
+             Suspects* suspects, StillValid& still_valid) noexcept {
     Taken taken;
     uint64_t skipped = kNobody;
     uint64_t skipped_word = 0;
@@ -566,7 +589,8 @@ class LaneOf {
       const int32_t ahead = LapsAhead(CellLap(word), LapOf(position));
       const CellKind kind = CellKindOf(word);
       if (ahead < 0 || (ahead == 0 && kind == CellKind::kFree)) break;
-      if (ahead == 0 && kind == CellKind::kSealed) {
+      if (ahead == 0 && kind == CellKind::kSealed &&
+          Position(words_->tail.load()) == position) {  // else the lane was reopened past it
         if (position == words_->head.load()) taken.status = Status::kClosed;
         break;
       }
@@ -591,6 +615,10 @@ class LaneOf {
         }
         const uint64_t lease =
             PackCell(CellLap(word), me, CellAttempt(word), CellKind::kLeased);
+        if (!still_valid()) {
+          taken.status = Status::kStale;
+          return taken;
+        }
         CFC_FAIL_POINT("take.before");
         if (!cell.words[kState].compare_exchange_strong(word, lease)) {
           if (++restarts > capacity_) break;

@@ -68,11 +68,12 @@ class WantsOf {
   // ring(slot) returns whether it woke that one: one that is awake looks for itself.
   template <class Ring>
   void Pass(Word& room, uint64_t lane, uint32_t cells, Ring&& ring) noexcept {
-    // Each round rings somebody or clears a class; both are bounded.
-    for (uint32_t round = 0; cells > 0 && round < kRoomClasses + 8; ++round) {
+    uint64_t looked = 0;  // classes that had their turn
+    while (cells > 0) {
       uint64_t seen = room.load();
-      if ((seen & kRoomClassMask) == 0) return;
-      const uint32_t cls = NextClass(seen);
+      if ((seen & kRoomClassMask & ~looked) == 0) return;
+      const uint32_t cls = NextClass(seen, looked);
+      looked |= uint64_t{1} << cls;
       bool wanted = false;
       for (uint32_t i = 0; i < per_class_ && cells > 0; ++i) {
         const uint32_t slot = SlotAt(i, cls);
@@ -84,7 +85,6 @@ class WantsOf {
       const uint64_t classes = seen & kRoomClassMask;
       const uint64_t rest = wanted ? classes : classes & ~(uint64_t{1} << cls);
       room.compare_exchange_strong(seen, NextEpoch(seen) | rest);
-      if (wanted && rest == uint64_t{1} << cls) return;  // everybody was looked at
     }
   }
 
@@ -93,11 +93,11 @@ class WantsOf {
     return ((word >> kRoomClasses) + 1) << kRoomClasses;
   }
   // The first wanting class from where the epoch points: rotation without another word.
-  static uint32_t NextClass(uint64_t word) noexcept {
+  static uint32_t NextClass(uint64_t word, uint64_t looked) noexcept {
     const auto start = static_cast<uint32_t>((word >> kRoomClasses) % kRoomClasses);
     for (uint32_t i = 0; i < kRoomClasses; ++i) {
       const uint32_t cls = (start + i) % kRoomClasses;
-      if (word >> cls & 1) return cls;
+      if ((word & ~looked) >> cls & 1) return cls;
     }
     return 0;
   }
