@@ -29,15 +29,19 @@ function cpuOf(placement: Placement, side: 0 | 1): string {
 }
 
 export class Peer {
-  readonly #child: ChildProcess;
   readonly #name: string;
   readonly #messages: unknown[] = [];
+  readonly #spoke: Promise<void>;
   readonly #exit: Promise<number | null>;
 
   constructor(child: ChildProcess, name: string) {
-    this.#child = child;
     this.#name = name;
-    child.on('message', (message) => this.#messages.push(message));
+    this.#spoke = new Promise((resolve) => {
+      child.on('message', (message) => {
+        this.#messages.push(message);
+        resolve();
+      });
+    });
     const watchdog = setTimeout(() => child.kill('SIGKILL'), watchdogMs);
     this.#exit = once(child, 'exit').then(([code]) => {
       clearTimeout(watchdog);
@@ -47,9 +51,7 @@ export class Peer {
 
   /** Waits until the peer said that it is ready. */
   async ready(): Promise<void> {
-    if (this.#messages.length === 0) {
-      await Promise.race([once(this.#child, 'message'), this.#exit]);
-    }
+    await Promise.race([this.#spoke, this.#exit]);
     if (this.#messages.shift() !== 'ready') throw new Error(`${this.#name} is not ready`);
   }
 

@@ -405,7 +405,6 @@ class MessageStream implements AsyncIterableIterator<Message> {
   #next = 0;
   #done = false;
   #refill: Promise<IteratorResult<Message>> | undefined;
-  readonly #stop = new AbortController();
 
   constructor(agent: Agent, inbox: Inbox, turn: Turn) {
     this.#agent = agent;
@@ -434,9 +433,7 @@ class MessageStream implements AsyncIterableIterator<Message> {
     while (!this.#done && !this.#agent.left) {
       let batch = this.#inbox.tryTake(iteratorBatch);
       try {
-        if (batch.length === 0) {
-          batch = await this.#inbox.take(iteratorBatch, Infinity, this.#stop.signal);
-        }
+        if (batch.length === 0) batch = await this.#inbox.take(iteratorBatch, Infinity, this);
       } catch (error) {
         if (this.#agent.left) break;
         throw error;
@@ -460,7 +457,7 @@ class MessageStream implements AsyncIterableIterator<Message> {
 
   return(): Promise<IteratorResult<Message>> {
     this.#done = true;
-    this.#stop.abort(); // who waits in next() is told at once
+    this.#inbox.cancel(this); // who waits in next() is told at once
     for (const message of this.#batch.slice(this.#next)) message.nack();
     this.#batch = [];
     this.#next = 0;

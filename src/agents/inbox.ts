@@ -6,6 +6,7 @@ import { startTimer } from './timer.js';
 
 interface Receiver {
   max: number;
+  who: object | undefined;
   timer: NodeJS.Timeout | undefined;
   /** Called with none when the time is up. */
   deliver(messages: readonly Message[]): void;
@@ -50,20 +51,21 @@ export class Inbox {
   }
 
   /**
-   * @param signal gives up waiting
+   * @param who may be told to give up
    * @returns up to `max` messages; none when the time is up
    */
-  take(max: number, timeoutMs: number, signal?: AbortSignal): Promise<readonly Message[]> {
+  take(max: number, timeoutMs: number, who?: object): Promise<readonly Message[]> {
     return new Promise((deliver, fail) => {
-      const giveUp = () => {
-        this.#drop(receiver);
-        deliver([]);
-      };
-      const receiver: Receiver = { max, timer: startTimer(timeoutMs, giveUp), deliver, fail };
-      signal?.addEventListener('abort', giveUp, { once: true });
+      const receiver: Receiver = { max, who, timer: undefined, deliver, fail };
+      receiver.timer = startTimer(timeoutMs, () => this.#giveUp(receiver));
       this.#receivers.push(receiver);
       this.#onChange();
     });
+  }
+
+  /** Ends the waiting of `who`, as if the time were up. */
+  cancel(who: object): void {
+    for (const receiver of [...this.#receivers]) if (receiver.who === who) this.#giveUp(receiver);
   }
 
   /** Waits for the reply to our message `number`. */
@@ -148,6 +150,11 @@ export class Inbox {
     ask.reject(
       new CfcError(code, { to: ask.to, id: formatMessageId(this.#mailbox.uid, number) }),
     );
+  }
+
+  #giveUp(receiver: Receiver): void {
+    this.#drop(receiver);
+    receiver.deliver([]);
   }
 
   #drop(receiver: Receiver): void {

@@ -3,18 +3,26 @@ import { isFull, type Mailbox, type SendFacts } from '../core/mailbox.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
+import { startTimer } from './timer.js';
 
-/** How often to look for room where nobody can ring: chunks of the slab come free in any lane. */
+/** How often to try where nobody may ring: payload memory comes free in other lanes too. */
 const slabRetryMs = 50;
 
 interface PendingSend {
-  to: string;
-  work: boolean;
   timer: NodeJS.Timeout | undefined;
   /** Positive once it is accepted; else what is full, as a negative status. */
   attempt(): number;
   resolve(number: number): void;
   reject(reason: unknown): void;
+}
+
+/** Who waits for room in one lane, in order. */
+interface Queue {
+  to: string;
+  work: boolean;
+  sends: PendingSend[];
+  /** What wakes the loop: room in the lane, or each cell that comes free there, for its payload. */
+  announced: 'nothing' | 'room' | 'payload';
 }
 
 interface PendingAck {
@@ -32,7 +40,7 @@ interface PendingAck {
 export class Outbox {
   readonly #mailbox: Mailbox;
   readonly #onChange: () => void;
-  readonly #queues = new Map<string, PendingSend[]>();
+  readonly #queues = new Map<string, Queue>();
   readonly #acks = new Map<number, PendingAck>();
   #retry: NodeJS.Timeout | undefined;
 
@@ -73,7 +81,7 @@ export class Outbox {
     let numbers: number[] = [];
     await this.#wait(to, facts, timeoutMs, () => {
       numbers = this.#mailbox.trySendBatch(to, bodies, facts);
-      return numbers.length > 0 ? 1 : -Status.full;
+      return numbers.length > 0 ? 1 : -this.#mailbox.refusal;
     });
     return numbers;
   }
@@ -85,21 +93,17 @@ export class Outbox {
     attempt: () => number,
   ): Promise<number> {
     return new Promise((resolve, reject) => {
-      const work = facts.priority !== 'control';
-      const pending: PendingSend = { to, work, timer: undefined, attempt, resolve, reject };
+      const pending: PendingSend = { timer: undefined, attempt, resolve, reject };
       const key = keyOf(to, facts);
-      const queue = this.#queues.get(key);
+      let queue = this.#queues.get(key);
       if (queue === undefined) {
-        this.#queues.set(key, [pending]);
-        this.#mailbox.waitRoom(to, work);
-      } else {
-        queue.push(pending);
+        queue = { to, work: facts.priority !== 'control', sends: [], announced: 'nothing' };
+        this.#queues.set(key, queue);
       }
-      if (timeoutMs !== Infinity) {
-        pending.timer = setTimeout(() => this.#timeOut(key, pending), Math.max(0, timeoutMs));
-      }
+      queue.sends.push(pending);
+      pending.timer = startTimer(timeoutMs, () => this.#timeOut(key, pending));
       this.#onChange();
-      this.#flush(key); // once more: room may have come before we said that we want it
+      this.#flush(key);
     });
   }
 
@@ -108,23 +112,18 @@ export class Outbox {
     return new Promise((resolve, reject) => {
       const pending: PendingAck = { to, timer: undefined, resolve, reject };
       this.#acks.set(number, pending);
-      if (timeoutMs !== Infinity) {
-        pending.timer = setTimeout(
-          () => {
-            const details = { to, id: formatMessageId(this.#mailbox.uid, number), accepted: true };
-            this.#mailbox.forgetVerdict(number);
-            this.#acks.delete(number);
-            this.#onChange();
-            reject(
-              new CfcError(
-                this.#mailbox.readerLives(to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER',
-                details,
-              ),
-            );
-          },
-          Math.max(0, timeoutMs),
+      pending.timer = startTimer(timeoutMs, () => {
+        const details = { to, id: formatMessageId(this.#mailbox.uid, number), accepted: true };
+        this.#mailbox.forgetVerdict(number);
+        this.#acks.delete(number);
+        this.#onChange();
+        reject(
+          new CfcError(
+            this.#mailbox.readerLives(to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER',
+            details,
+          ),
         );
-      }
+      });
       this.#onChange();
       this.#settle(number, pending);
     });
@@ -132,14 +131,15 @@ export class Outbox {
 
   /** In the event loop: something that we wait for may be there. */
   ready(): void {
-    for (const key of [...this.#queues.keys()]) this.#flush(key);
+    // Acks first: what is sent now may go into the very cells that carry the verdicts.
     for (const [number, pending] of [...this.#acks]) this.#settle(number, pending);
+    for (const key of [...this.#queues.keys()]) this.#flush(key);
   }
 
   close(reason: CfcError): void {
     clearTimeout(this.#retry);
     for (const queue of this.#queues.values()) {
-      for (const pending of queue) {
+      for (const pending of queue.sends) {
         clearTimeout(pending.timer);
         pending.reject(reason);
       }
@@ -155,13 +155,16 @@ export class Outbox {
   // Tries from the front until something does not fit. Returns why, 0 where all went.
   #flush(key: string): number {
     const queue = this.#queues.get(key);
-    while (queue !== undefined && queue.length > 0) {
-      const pending = queue[0] as PendingSend;
+    while (queue !== undefined && queue.sends.length > 0) {
+      const pending = queue.sends[0] as PendingSend;
       try {
         const number = pending.attempt();
         if (isFull(-number)) {
-          if (-number !== Status.full) this.#retryLater();
-          return -number;
+          const wanted = -number === Status.full ? 'room' : 'payload';
+          if (wanted === 'payload') this.#retryLater();
+          if (queue.announced === wanted) return -number;
+          this.#announce(queue, wanted);
+          continue; // once more: it may have come before we said that we want it
         }
         this.#remove(key, queue, pending);
         pending.resolve(number);
@@ -177,18 +180,25 @@ export class Outbox {
     // One last try; what it says is the reason: no room, no slab, or over the quota.
     const full = this.#flush(key) || Status.full;
     const queue = this.#queues.get(key);
-    if (queue === undefined || !queue.includes(pending)) return;
+    if (queue === undefined || !queue.sends.includes(pending)) return;
     this.#remove(key, queue, pending);
-    pending.reject(errorOf(full, { to: pending.to }));
+    pending.reject(errorOf(full, { to: queue.to }));
   }
 
-  #remove(key: string, queue: PendingSend[], pending: PendingSend): void {
+  #remove(key: string, queue: Queue, pending: PendingSend): void {
     clearTimeout(pending.timer);
-    queue.splice(queue.indexOf(pending), 1);
-    if (queue.length > 0) return;
+    queue.sends.splice(queue.sends.indexOf(pending), 1);
+    if (queue.sends.length > 0) return;
     this.#queues.delete(key);
-    this.#mailbox.stopWaitRoom(pending.to, pending.work);
+    this.#announce(queue, 'nothing');
     this.#onChange();
+  }
+
+  #announce(queue: Queue, wanted: Queue['announced']): void {
+    if (queue.announced === wanted) return;
+    queue.announced = wanted;
+    if (wanted === 'nothing') this.#mailbox.stopWaitRoom(queue.to, queue.work);
+    else this.#mailbox.waitRoom(queue.to, queue.work, wanted === 'room');
   }
 
   #retryLater(): void {

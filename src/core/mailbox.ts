@@ -119,6 +119,7 @@ export class Mailbox implements MessageOwner {
   readonly #leases = new Uint32Array(native.constants.mostTaken);
   #packed: PackedBodies | undefined;
   #replier: ((message: Message, body: unknown) => Promise<unknown>) | undefined;
+  #refusal: number = Status.ok;
   #left = false;
   #waiting = false;
   #expected: number = Expect.nothing;
@@ -217,8 +218,14 @@ export class Mailbox implements MessageOwner {
         ));
     const accepted: number[] = [];
     for (let i = 1; i <= (numbers[0] as number); i += 1) accepted.push(numbers[i] as number);
+    this.#refusal = status;
     if (status === Status.ok || (isFull(status) && accepted.length === 0)) return accepted;
     throw errorOf(status, { to, accepted: accepted.length });
+  }
+
+  /** Why the last batch was refused: `full`, `slabFull` or `quota`. @internal */
+  get refusal(): number {
+    return this.#refusal;
   }
 
   /** How many messages a batch to `to` may have: a quarter of the recipient's lane. */
@@ -372,8 +379,8 @@ export class Mailbox implements MessageOwner {
   }
 
   /** @internal To be followed by another try. */
-  waitRoom(to: string, work: boolean): void {
-    this.#native.waitRoom(this.routeTo(to), work);
+  waitRoom(to: string, work: boolean, room: boolean): void {
+    this.#native.waitRoom(this.routeTo(to), work, room);
   }
 
   /** @internal */

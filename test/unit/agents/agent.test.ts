@@ -50,7 +50,7 @@ describe('Agent.send', () => {
     const receipt = await a.send('b', 'x');
     const message = await b.receive();
 
-    expect(receipt).toEqual({ id: message?.id, to: 'b', state: 'accepted' });
+    expect(receipt.toJSON()).toEqual({ id: message?.id, to: 'b', state: 'accepted' });
   });
 
   test('counts from 1 without gaps, per recipient and lane', async () => {
@@ -121,6 +121,29 @@ describe('Agent.send', () => {
       message?.ack();
     }
     expect(fabric.census()).toMatchObject({ chunksLoaned: 0, chunksPlaced: 0, queued: 0 });
+  });
+
+  test('carries a body of no bytes, also as the first of all', async () => {
+    const { a, b } = await pair();
+
+    await a.send('b', new Uint8Array(0));
+    await a.send('b', '');
+
+    expect((await b.receive())?.body.byteLength).toBe(0);
+    expect((await b.receive())?.text()).toBe('');
+  });
+
+  test('never runs out of types, and each arrives with its own', async () => {
+    const { a, b } = await pair();
+
+    for (const round of range(1250)) {
+      const types = range(8).map((i) => `type-${round}-${i}`);
+      for (const type of types) await a.send('b', 'x', { type });
+      const batch = await b.receiveBatch();
+      expect(batch.map((message) => message.type)).toEqual(types);
+      expect(batch.every((message) => message.from === 'a')).toBe(true);
+      batch.ack();
+    }
   });
 
   test('waits for room and goes when there is some', async () => {

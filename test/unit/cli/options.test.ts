@@ -1,0 +1,25 @@
+import { InvalidArgumentError } from 'commander';
+import { describe, expect, test } from 'vitest';
+import { parseCount, parseDuration } from '../../../src/cli/options.js';
+
+describe('parseDuration', () => {
+  test('knows ms, s, m and h, and takes a bare number for seconds', () => {
+    expect(['250ms', '5s', '1.5s', '2m', '1h', '3', '0'].map(parseDuration)).toEqual([
+      250, 5000, 1500, 120_000, 3_600_000, 3000, 0,
+    ]);
+  });
+
+  test('refuses anything else', () => {
+    for (const text of ['', 'soon', '-1s', '5 days', '1e3', 's']) {
+      expect(() => parseDuration(text)).toThrow(InvalidArgumentError);
+    }
+  });
+});
+
+test('parseCount takes whole numbers within its limits only', () => {
+  const parse = parseCount(1, 10);
+  expect([parse('1'), parse('10')]).toEqual([1, 10]);
+  for (const text of ['0', '11', '1.5', '-1', 'x', '']) {
+    expect(() => parse(text)).toThrow(InvalidArgumentError);
+  }
+});
