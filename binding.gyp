@@ -9,6 +9,7 @@
       'native/core/agent_send.cc',
       'native/core/directory.cc',
       'native/core/fabric.cc',
+      'native/core/fabric_peers.cc',
       'native/core/guard.cc',
       'native/core/lease.cc',
       'native/core/mail.cc',
@@ -21,6 +22,7 @@
     'binding_sources': [
       'native/binding/addon.cc',
       'native/binding/agent_wrap.cc',
+      'native/binding/agent_wrap_counters.cc',
       'native/binding/agent_wrap_receive.cc',
       'native/binding/fabric_wrap.cc',
       'native/binding/loop_waiter.cc',

@@ -76,9 +76,8 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     spec.role = role;
     spec.team = team;
     spec.parent = parent;
-    spec.mailbox_cells =
-        static_cast<uint32_t>(std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")),
-                                                 uint64_t{kMaxLaneCells} + 1));
+    spec.mailbox_cells = static_cast<uint32_t>(
+        std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")), uint64_t{kMaxLaneCells} + 1));
     spec.fence = spec_object.Get("fence").ToBoolean();
     status = agent_.Join(&owner->participant(), spec, &failure);
   }
@@ -155,8 +154,8 @@ Napi::Value AgentWrap::Route(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, index);
 }
 
-// typeId(type): a number for trySend. 1 is the first of all, or of all that are still remembered: the
-// others are forgotten.
+// typeId(type): a number for trySend. 1 is the first of all, or of all that are still remembered:
+// the others are forgotten.
 Napi::Value AgentWrap::TypeId(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::string type = ToText(info[0]);
@@ -205,8 +204,7 @@ Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoi
   message->kind = static_cast<BodyKind>(options & kKindMask);
   message->lane = options & kWorkLaneBit ? kWorkLane : kControlLane;
   message->flags = (options & kReplyBit ? kFlagReply : 0) | (options & kAsksBit ? kFlagAsks : 0);
-  message->when_full =
-      options & kDropOldestBit ? FullPolicy::kDropOldest : FullPolicy::kReject;
+  message->when_full = options & kDropOldestBit ? FullPolicy::kDropOldest : FullPolicy::kReject;
   message->wants_receipt = options & kReceiptBit;
   if (options & kReplyBit) message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
   return Status::kOk;
@@ -292,9 +290,8 @@ Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
   auto numbers = info[7].As<Napi::Float64Array>();
   Outgoing common;
   Status status = FillOutgoing(info, 5, &common);
-  if (status == Status::kOk &&
-      (lengths.ElementLength() < count || kinds.ElementLength() < count ||
-       numbers.ElementLength() < size_t{count} + 1)) {
+  if (status == Status::kOk && (lengths.ElementLength() < count || kinds.ElementLength() < count ||
+                                numbers.ElementLength() < size_t{count} + 1)) {
     status = Status::kInvalid;
   }
   if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
@@ -317,8 +314,8 @@ Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
 Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
   cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
   const bool work = info[1].ToBoolean();
-  return Napi::Number::New(
-      info.Env(), route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
+  return Napi::Number::New(info.Env(),
+                           route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
 }
 
 // waitRoom(route, work, room): from now on, a cell that comes free there wakes the loop. room: that
@@ -331,9 +328,8 @@ Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
   cfc::Route* const route = RouteAt(index);
   if (!route) return info.Env().Undefined();
   const auto found =
-      std::find_if(room_waits_.begin(), room_waits_.end(), [&](const RoomWait& wait) {
-        return wait.route == index && wait.lane == lane;
-      });
+      std::find_if(room_waits_.begin(), room_waits_.end(),
+                   [&](const RoomWait& wait) { return wait.route == index && wait.lane == lane; });
   if (found == room_waits_.end()) {
     room_waits_.push_back({index, lane, room});
   } else {
@@ -373,8 +369,8 @@ Napi::Value AgentWrap::Verdict(const Napi::CallbackInfo& info) {
     const Status status = agent_.Verdict(verdict_waits_[i], &reason);
     if (status == Status::kBusy) return Napi::Number::New(env, Negative(status));
     verdict_waits_.erase(verdict_waits_.begin() + static_cast<std::ptrdiff_t>(i));
-    return Napi::Number::New(env, status == Status::kOk ? static_cast<double>(reason)
-                                                        : Negative(status));
+    return Napi::Number::New(
+        env, status == Status::kOk ? static_cast<double>(reason) : Negative(status));
   }
   return Napi::Number::New(env, Negative(Status::kStale));
 }
@@ -390,10 +386,9 @@ Napi::Value AgentWrap::WaitVerdict(const Napi::CallbackInfo& info) {
 // readerLives(name): false where nobody alive holds the name
 Napi::Value AgentWrap::ReaderLives(const Napi::CallbackInfo& info) {
   AgentRecord record;
-  const bool lives =
-      owner_ &&
-      AgentDirectory(fabric_.get()).Find(ToText(info[0]), &record) == Status::kOk &&
-      !fabric_->HolderDead(record.holder);
+  const bool lives = owner_ &&
+                     AgentDirectory(fabric_.get()).Find(ToText(info[0]), &record) == Status::kOk &&
+                     !fabric_->HolderDead(record.holder);
   return Napi::Boolean::New(info.Env(), lives);
 }
 
@@ -405,54 +400,6 @@ Napi::Value AgentWrap::SetState(const Napi::CallbackInfo& info) {
 Napi::Value AgentWrap::Progress(const Napi::CallbackInfo& info) {
   if (owner_) agent_.Progress();
   return info.Env().Undefined();
-}
-
-// ---- counters: written in place by JavaScript
-
-// An external buffer keeps the mapping alive; leaving detaches it, so that JavaScript cannot write
-// into a block that has another owner by then.
-Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  double* const values = owner_ ? agent_.counters().data() : nullptr;
-  if (!values) return env.Undefined();
-  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
-  auto buffer = Napi::ArrayBuffer::New(
-      env, values, kBlockValues * sizeof(double),
-      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
-  counter_buffers_.push_back(Napi::Persistent(buffer));
-  return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
-}
-
-// histogramWords(metric): Float64Array over the words of our histogram, or a negative status
-Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
-  HistogramWriter writer;
-  const Status status = fabric_->metrics().ClaimHistogram(
-      agent_.counters(), info[0].ToNumber().Uint32Value(),
-      [this](uint32_t block, uint64_t uid) {
-        // The histograms of whoever counted there may go when the entry has another holder by now.
-        AgentRecord record;
-        return !AgentDirectory(fabric_.get()).Read(block, &record) ||
-               (HolderUid(record.holder) != uid && fabric_->HolderDead(record.holder));
-      },
-      &writer);
-  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
-  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
-  auto buffer = Napi::ArrayBuffer::New(
-      env, writer.data(), HistogramShape::kWords * sizeof(double),
-      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
-  counter_buffers_.push_back(Napi::Persistent(buffer));
-  return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
-}
-
-void AgentWrap::DetachCounters() noexcept {
-  for (auto& reference : counter_buffers_) {
-    const Napi::HandleScope scope(Env());
-    Napi::ArrayBuffer buffer = reference.Value();
-    if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
-  }
-  counter_buffers_.clear();
 }
 
 }  // namespace cfc::binding

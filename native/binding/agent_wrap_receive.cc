@@ -144,8 +144,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
   const uint32_t most = std::min(info[0].As<Napi::Number>().Uint32Value(), kMostTaken);
-  const TakeFilter filter =
-      info[1].ToBoolean() ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
+  const TakeFilter filter = info[1].ToBoolean() ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
   if (taken_.size() < most) taken_.resize(kMostTaken);
   ForgetTexts(env);
 
@@ -265,9 +264,9 @@ Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
       if (status == Status::kEmpty) break;
       if (status != Status::kOk || kind != CellKind::kHeld) continue;
       if (delivery.id.uid != uid || delivery.id.number != number) continue;
-      const Status settled =
-          info[2].ToBoolean() ? agent_.Ack(delivery.token)
-                              : agent_.Nack(delivery.token, info[3].ToNumber().Uint32Value());
+      const Status settled = info[2].ToBoolean()
+                                 ? agent_.Ack(delivery.token)
+                                 : agent_.Nack(delivery.token, info[3].ToNumber().Uint32Value());
       return Napi::Number::New(env, Negative(settled));
     }
   }

@@ -21,9 +21,8 @@ FabricOptions ToOptions(const Napi::Value& value) {
     if (!field.IsNumber()) return;
     const double number = field.As<Napi::Number>().DoubleValue();
     // Out of range becomes zero, which the core refuses.
-    *out = number >= 0 && number < 9e15
-               ? static_cast<std::remove_pointer_t<decltype(out)>>(number)
-               : 0;
+    *out = number >= 0 && number < 9e15 ? static_cast<std::remove_pointer_t<decltype(out)>>(number)
+                                        : 0;
   };
   read("maxAgents", &options.max_agents);
   read("maxParticipants", &options.max_participants);
@@ -59,18 +58,17 @@ Napi::Object ToObject(Napi::Env env, const SweepReport& report) {
 }  // namespace
 
 Napi::Function FabricWrap::Define(Napi::Env env) {
-  return DefineClass(env, "NativeFabric",
-                     {InstanceMethod<&FabricWrap::Info>("info"),
-                      InstanceMethod<&FabricWrap::Watch>("watch"),
-                      InstanceMethod<&FabricWrap::Snapshot>("snapshot"),
-                      InstanceMethod<&FabricWrap::Sweep>("sweep"),
-                      InstanceMethod<&FabricWrap::Check>("check"),
-                      InstanceMethod<&FabricWrap::Census>("census"),
-                      InstanceMethod<&FabricWrap::Metrics>("metrics"),
-                      InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
-                      InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
-                      InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
-                      InstanceMethod<&FabricWrap::Close>("close")});
+  return DefineClass(
+      env, "NativeFabric",
+      {InstanceMethod<&FabricWrap::Info>("info"), InstanceMethod<&FabricWrap::Watch>("watch"),
+       InstanceMethod<&FabricWrap::Snapshot>("snapshot"),
+       InstanceMethod<&FabricWrap::Sweep>("sweep"), InstanceMethod<&FabricWrap::Check>("check"),
+       InstanceMethod<&FabricWrap::Census>("census"),
+       InstanceMethod<&FabricWrap::Metrics>("metrics"),
+       InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
+       InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
+       InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
+       InstanceMethod<&FabricWrap::Close>("close")});
 }
 
 // new NativeFabric(mode: 'open' | 'create' | 'openOrCreate', base, name, options, onReady)
@@ -324,7 +322,8 @@ Napi::Value FabricWrap::ReadMetrics(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), read);
 }
 
-// readHistogram(entry, metric, percentiles: number[]): {count, sum, min, max, percentiles} | undefined
+// readHistogram(entry, metric, percentiles: number[]): {count, sum, min, max, percentiles} |
+// undefined
 Napi::Value FabricWrap::ReadHistogram(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto histogram = std::make_unique<Histogram>();

@@ -25,8 +25,8 @@ LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look loo
   if (napi_get_uv_event_loop(env, &loop) != napi_ok || !loop) return nullptr;
   const int bell = participant->BellDescriptor();
   if (bell < 0) return nullptr;
-  auto* const waiter = new LoopWaiter(loop, participant, static_cast<Look&&>(look),
-                                      static_cast<Ready&&>(ready));
+  auto* const waiter =
+      new LoopWaiter(loop, participant, static_cast<Look&&>(look), static_cast<Ready&&>(ready));
   if (uv_poll_init(loop, &waiter->poll_, bell) != 0) {
     delete waiter;
     return nullptr;
@@ -36,8 +36,8 @@ LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look loo
   uv_idle_init(loop, &waiter->idle_);
   uv_timer_init(loop, &waiter->backstop_);
   uv_timer_init(loop, &waiter->soon_);
-  uv_handle_t* const handles[] = {Base(&waiter->poll_),  Base(&waiter->prepare_),
-                                  Base(&waiter->check_), Base(&waiter->idle_),
+  uv_handle_t* const handles[] = {Base(&waiter->poll_),     Base(&waiter->prepare_),
+                                  Base(&waiter->check_),    Base(&waiter->idle_),
                                   Base(&waiter->backstop_), Base(&waiter->soon_)};
   for (uv_handle_t* const handle : handles) {
     handle->data = waiter;
@@ -82,12 +82,10 @@ void LoopWaiter::Watch(bool watching) noexcept {
   uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
     static_cast<LoopWaiter*>(handle->data)->readable_ = true;
   });
-  uv_prepare_start(&prepare_, [](uv_prepare_t* handle) {
-    static_cast<LoopWaiter*>(handle->data)->OnPrepare();
-  });
-  uv_check_start(&check_, [](uv_check_t* handle) {
-    static_cast<LoopWaiter*>(handle->data)->OnCheck();
-  });
+  uv_prepare_start(
+      &prepare_, [](uv_prepare_t* handle) { static_cast<LoopWaiter*>(handle->data)->OnPrepare(); });
+  uv_check_start(&check_,
+                 [](uv_check_t* handle) { static_cast<LoopWaiter*>(handle->data)->OnCheck(); });
   uv_timer_start(
       &backstop_,
       [](uv_timer_t* handle) {

@@ -1,7 +1,8 @@
 #include "agent.h"
 
-#include <cerrno>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "clock.h"
 #include "failpoint.h"
@@ -54,8 +55,7 @@ Status Agent::Enter(const AgentSpec& spec, Failure* failure) noexcept {
   Entry& entry = fabric.entries()[index];
   entry.holder.store(participant_->holder());
 
-  const uint32_t cells =
-      spec.mailbox_cells ? spec.mailbox_cells : fabric.options().mailbox_cells;
+  const uint32_t cells = spec.mailbox_cells ? spec.mailbox_cells : fabric.options().mailbox_cells;
   uint64_t ref;
   MailboxView view;
   status = fabric.mail().Allocate(me, cells, &ref, &view, failure);
@@ -87,8 +87,7 @@ Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcep
   // What the dead one had leased must be back in the mailbox before we read there.
   Slot* const slot = fabric.SlotAt(HolderSlot(record.holder));
   if (slot && slot->uid.load() == HolderUid(record.holder)) {
-    const Owner dead =
-        MakeOwner(HolderSlot(record.holder), SlotGeneration(slot->word.load()));
+    const Owner dead = MakeOwner(HolderSlot(record.holder), SlotGeneration(slot->word.load()));
     ReapIfDead(fabric, dead, participant_->owner());
   }
   Entry& entry = fabric.entries()[record.entry];

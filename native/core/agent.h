@@ -129,7 +129,8 @@ class Agent {
 
   // Finds the recipient anew if the route is empty or stale. kNoAgent.
   Status Resolve(Route* route) noexcept;
-  // Never waits. receipt may be null. kFull, kSlabFull, kNoAgent, kClosed, kTooLarge, kNoSpace, kQuota, kForked.
+  // Never waits. receipt may be null. kFull, kSlabFull, kNoAgent, kClosed, kTooLarge, kNoSpace,
+  // kQuota, kForked.
   Status TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
   // Waits for room until the deadline: kTimedOut.
   Status Send(Route* route, const Outgoing& message, Deadline deadline, Receipt* receipt) noexcept;
@@ -162,7 +163,8 @@ class Agent {
   Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr) noexcept;
   // kTimedOut; kOk.
   Status Receive(Delivery* out, Deadline deadline) noexcept;
-  // Blocks until there is mail, taking nothing. kOk, kTimedOut, kFull (as much is leased as may be).
+  // Blocks until there is mail, taking nothing. kOk, kTimedOut, kFull (as much is leased as may
+  // be).
   Status WaitMail(Deadline deadline) noexcept;
   // Copies the body, wherever it is. kLeaseLost, kCorrupt: deliver nothing.
   Status CopyBody(const Delivery& delivery, void* body) noexcept;

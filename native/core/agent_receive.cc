@@ -13,9 +13,7 @@ namespace {
 // How many control messages in a row overtake the work lane.
 constexpr uint32_t kControlBurst = 16;
 
-constexpr auto NowMs = []() noexcept {
-  return static_cast<uint32_t>(MonotonicNs() / 1'000'000);
-};
+constexpr auto NowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
 
 // An unacked cell pins the ring behind it: more than this many at once would stop the senders. Who
 // holds so many still gets the replies that it waits for, or it could never finish with them.
@@ -71,8 +69,8 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
         capped = true;
         break;
       }
-      const Taken taken = lane.Take(me, filter, NowMs, &cursor_[index], &suspects_,
-                                    [this] { return StillMine(); });
+      const Taken taken =
+          lane.Take(me, filter, NowMs, &cursor_[index], &suspects_, [this] { return StillMine(); });
       if (taken.status == Status::kStale) return Status::kStale;
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
@@ -112,8 +110,7 @@ bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
     for (uint32_t index = 0; index < kLanes; ++index) {
       Lane& lane = view_.lanes[index];
       if (leased_[index] >= MostLeased(lane, filter)) continue;
-      const Taken found =
-          lane.Look(filter, NowMs, cursor_[index], longest ? &suspects_ : nullptr);
+      const Taken found = lane.Look(filter, NowMs, cursor_[index], longest ? &suspects_ : nullptr);
       if (found.status == Status::kOk) return true;
       if (longest && found.delayed && int64_t{found.delay_ms} * 1'000'000 < *longest) {
         *longest = int64_t{found.delay_ms} * 1'000'000;
@@ -209,10 +206,9 @@ Status Agent::CopyBody(const Delivery& delivery, void* body) noexcept {
 Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
-  const bool mine = CellOwner(token.word) == participant_->owner() &&
-                    CellKindOf(token.word) == CellKind::kLeased;
-  const Status status =
-      view_.lanes[token.lane].Settle(token.position, token.word, kAcked);
+  const bool mine =
+      CellOwner(token.word) == participant_->owner() && CellKindOf(token.word) == CellKind::kLeased;
+  const Status status = view_.lanes[token.lane].Settle(token.position, token.word, kAcked);
   if (mine && leased_[token.lane] > 0 && status != Status::kAlreadyAcked) --leased_[token.lane];
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesAcked, 1);
@@ -241,8 +237,8 @@ Status Agent::Nack(const LeaseToken& token, uint32_t delay_ms) noexcept {
   }
   Lane& lane = view_.lanes[token.lane];
   const Status status = lane.GiveBack(token.position, token.word, not_before_ms);
-  const bool mine = CellOwner(token.word) == participant_->owner() &&
-                    CellKindOf(token.word) == CellKind::kLeased;
+  const bool mine =
+      CellOwner(token.word) == participant_->owner() && CellKindOf(token.word) == CellKind::kLeased;
   if (mine && leased_[token.lane] > 0) --leased_[token.lane];
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesNacked, 1);
@@ -291,8 +287,9 @@ uint64_t Agent::Clear() noexcept {
     Lane& lane = view_.lanes[index];
     for (uint64_t most = lane.Depth(); most > 0; --most) {
       uint64_t cursor = 0;
-      const Taken taken = lane.Take(participant_->owner(), TakeFilter::kAll, [] { return NowMs() + (1u << 30); },
-                                    &cursor, nullptr);
+      const Taken taken = lane.Take(
+          participant_->owner(), TakeFilter::kAll, [] { return NowMs() + (1u << 30); }, &cursor,
+          nullptr);
       if (taken.status != Status::kOk) break;
       if (lane.Settle(taken.position, taken.word, kDropped) == Status::kOk) ++dropped;
     }

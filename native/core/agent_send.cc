@@ -120,9 +120,8 @@ Status Agent::Place(const Outgoing& message, ChunkRef* chunk) noexcept {
   return Status::kOk;
 }
 
-void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position,
-                     ChunkRef chunk, uint64_t number, uint64_t sequence,
-                     int64_t sent_at_ns) noexcept {
+void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
+                     uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
   const auto set = [&cell](CellWord word, uint64_t value) {
     cell.words[word].store(value, std::memory_order_relaxed);
@@ -141,10 +140,9 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   set(kCorrelationNumber, message.correlation.number);
   set(kSlab, chunk);
   set(kLengths, PackLengths(lengths));
-  set(kReceipt, message.wants_receipt
-                    ? PackReceipt(route.view.lanes[message.lane].LapOf(position),
-                                  participant_->owner(), 0)
-                    : 0);
+  set(kReceipt, message.wants_receipt ? PackReceipt(route.view.lanes[message.lane].LapOf(position),
+                                                    participant_->owner(), 0)
+                                      : 0);
   CFC_FAIL_POINT("copy.header");
   alignas(8) char payload[kInlineBytes];
   size_t used = 0;
@@ -180,8 +178,7 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     if (chunk != 0) {
       fabric.slab().Place(me, chunk, PackPlace(route->view.box, message.lane, position));
     }
-    const uint32_t lost =
-        message.wants_receipt ? route->view.lanes[message.lane].LostCount() : 0;
+    const uint32_t lost = message.wants_receipt ? route->view.lanes[message.lane].LostCount() : 0;
     if (!route->view.lanes[message.lane].Commit(me, position)) {
       fabric.Reclaim(route->view, message.lane);
       status = Status::kBusy;
@@ -191,7 +188,7 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     if (participant_->Usable() != Status::kOk) return Status::kCorrupt;
     // It is accepted from here on; only its waking is left to do.
     ++route->sequence[message.lane];
-  route->in_turn = false;
+    route->in_turn = false;
     Remember(route, message.lane, position);
     if (fabric.RingReaders(route->view, me)) counters_.Add(Metric::kRings, 1);
     counters_.Add(Metric::kMessagesSent, 1);
@@ -261,8 +258,7 @@ Status Agent::Verdict(const Receipt& receipt, VoidReason* reason) noexcept {
   return status;
 }
 
-Status Agent::WaitSettled(const Receipt& receipt, VoidReason* reason,
-                          Deadline deadline) noexcept {
+Status Agent::WaitSettled(const Receipt& receipt, VoidReason* reason, Deadline deadline) noexcept {
   Status status = Verdict(receipt, reason);
   if (status != Status::kBusy) return status;
   const Status waited = participant_->WaitUntil(

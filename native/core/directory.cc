@@ -99,7 +99,8 @@ bool AgentDirectory::Read(uint32_t index, AgentRecord* out) const noexcept {
     CopyOut(out->team, entry.team, kMaxNameBytes);
     CopyOut(out->parent, entry.parent, kMaxNameBytes);
     const bool stable = entry.word.load() == word && entry.incarnation.load() == incarnation;
-    // A holder that died while it wrote leaves an odd number: after a few looks, take what is there.
+    // A holder that died while it wrote leaves an odd number: after a few looks, take what is
+    // there.
     if (stable && ((incarnation & 1) == 0 || tries > 32)) return true;
   }
   return false;
@@ -145,8 +146,8 @@ Status AgentDirectory::Claim(Owner me, std::string_view name, uint32_t* claimed)
           entry.word.compare_exchange_strong(word, Freed(word));
         } else if (MonotonicNs() > patience_ends_ns) {
           entry.word.compare_exchange_strong(
-              word, PackEntry(EntryGeneration(word), hash, EntryOwner(word),
-                              EntryKind::kQuarantined));
+              word,
+              PackEntry(EntryGeneration(word), hash, EntryOwner(word), EntryKind::kQuarantined));
         }
         pending = true;
       }
@@ -155,8 +156,7 @@ Status AgentDirectory::Claim(Owner me, std::string_view name, uint32_t* claimed)
     if (free == kNoEntry) return Status::kAgentsFull;
 
     Entry& mine = At(name, free);
-    const uint64_t word =
-        PackEntry(EntryGeneration(free_word), hash, me, EntryKind::kClaimed);
+    const uint64_t word = PackEntry(EntryGeneration(free_word), hash, me, EntryKind::kClaimed);
     if (!mine.word.compare_exchange_strong(free_word, word)) continue;
     CFC_FAIL_POINT("directory.claimed");
     StoreText(mine.name, name);
@@ -172,8 +172,8 @@ Status AgentDirectory::Claim(Owner me, std::string_view name, uint32_t* claimed)
         if (kind == EntryKind::kLive && NameIs(entry, name)) yielded = true;
         if (kind == EntryKind::kClaimed && probe < free) yielded = true;
         if (kind != EntryKind::kClaimed || yielded) break;
-        const uint64_t aside = PackEntry(EntryGeneration(other), hash, EntryOwner(other),
-                                         EntryKind::kQuarantined);
+        const uint64_t aside =
+            PackEntry(EntryGeneration(other), hash, EntryOwner(other), EntryKind::kQuarantined);
         if (entry.word.compare_exchange_strong(other, aside)) break;
       }
     }

@@ -53,7 +53,7 @@ struct AgentSpec {
   std::string_view team = {};
   std::string_view parent = {};
   uint32_t mailbox_cells = 0;  // of the work lane; 0: the fabric's default
-  bool fence = true;  // a new incarnation: what an earlier life still holds is redelivered
+  bool fence = true;           // a new incarnation: what an earlier life still holds is redelivered
 };
 
 class AgentDirectory {

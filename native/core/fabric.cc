@@ -1,8 +1,6 @@
+// Fabric, its files: creating, opening, checking and removing them.
 #include "fabric.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -11,15 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
 #include "clock.h"
 #include "failpoint.h"
-#include "futex.h"
 
 namespace cfc {
 namespace {
 
 constexpr const char* kControlName = "control";
-constexpr uint32_t kMostOpenBells = 128;
 constexpr int kMostTries = 100;  // where others create and destroy at the same time
 
 uint64_t RoundUp(uint64_t bytes, uint64_t step) noexcept {
@@ -127,8 +127,7 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   const ControlCut cut = CutControl(options.max_agents, options.max_participants);
   FileHeader header = {};
   header.kind = static_cast<uint32_t>(FileKind::kControl);
-  if (getrandom(header.fabric_uuid, sizeof header.fabric_uuid, 0) !=
-      sizeof header.fabric_uuid) {
+  if (getrandom(header.fabric_uuid, sizeof header.fabric_uuid, 0) != sizeof header.fabric_uuid) {
     return Fail(failure, Status::kSystem, "getrandom", directory.path());
   }
   header.geometry[0] = uint64_t{options.max_agents} << 32 | options.max_participants;
@@ -139,8 +138,8 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   header.geometry[5] = options.sender_slab_bytes;
   header.geometry[6] = options.histograms;
 
-  Status status = Metrics::Create(directory, header.fabric_uuid, cut.entry_count,
-                                  options.histograms, failure);
+  Status status =
+      Metrics::Create(directory, header.fabric_uuid, cut.entry_count, options.histograms, failure);
   if (status != Status::kOk) return status;
   for (uint32_t i = 0; i < kLeaseFiles; ++i) {
     char name[16];
@@ -151,14 +150,12 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   Region control;
   return Region::Create(
       directory, kControlName, header, cut.bytes,
-      [&](uint8_t* base) {
-        reinterpret_cast<ControlWords*>(base + cut.words)->next_uid.store(1);
-      },
+      [&](uint8_t* base) { reinterpret_cast<ControlWords*>(base + cut.words)->next_uid.store(1); },
       &control, failure);
 }
 
-// A new directory, with a lock on it as the sign of our life. kBusy: begin again; a sweep took it for
-// a leftover before we had the lock, or the parent went away with its last fabric.
+// A new directory, with a lock on it as the sign of our life. kBusy: begin again; a sweep took it
+// for a leftover before we had the lock, or the parent went away with its last fabric.
 Status MakeFresh(const Directory& parent, std::string* temporary, Directory* fresh,
                  Failure* failure) {
   *temporary = TemporaryName("new");
@@ -205,16 +202,8 @@ Status FillAndName(const Directory& parent, const std::string& temporary, const 
 
 }  // namespace
 
-Fabric::~Fabric() {
-  for (uint32_t i = 0; bells_ && i <= slots(); ++i) {
-    const int fd = bells_[i].load() - 1;
-    if (fd >= 0) close(fd);
-  }
-}
-
-Status Fabric::Create(std::string_view name, const std::string& base,
-                      const FabricOptions& options, std::unique_ptr<Fabric>* out,
-                      Failure* failure) {
+Status Fabric::Create(std::string_view name, const std::string& base, const FabricOptions& options,
+                      std::unique_ptr<Fabric>* out, Failure* failure) {
   if (!IsValidName(name)) return InvalidName(name, failure);
   if (!Sensible(options)) {
     errno = 0;
@@ -359,118 +348,6 @@ uint64_t Fabric::SharedBytes() const noexcept {
   }
   closedir(dir);
   return total;
-}
-
-Slot* Fabric::SlotAt(uint32_t slot) const noexcept {
-  return slot >= 1 && slot <= slots() ? &slots_[slot] : nullptr;
-}
-
-bool Fabric::ProvenDead(Owner owner) noexcept {
-  Slot* const slot = SlotAt(OwnerSlot(owner));
-  if (!slot) return owner != 0;  // no such participant ever lived: a damaged word
-  const uint64_t word = slot->word.load();
-  if (SlotGeneration(word) != OwnerGeneration(owner)) return true;
-  switch (SlotStateOf(word)) {
-    case SlotState::kLive: {
-      LeaseTester tester(directory_);
-      // The word again: the owner may have left, and its successor not have the lock yet.
-      return !tester.Held(OwnerSlot(owner));
-    }
-    case SlotState::kFree:
-    case SlotState::kReaping:
-      return true;
-  }
-  return true;
-}
-
-bool Fabric::HolderDead(uint64_t holder) noexcept {
-  if (holder == 0) return true;
-  Slot* const slot = SlotAt(HolderSlot(holder));
-  if (!slot) return true;
-  const uint64_t word = slot->word.load();
-  if (SlotStateOf(word) != SlotState::kLive || slot->uid.load() != HolderUid(holder)) return true;
-  LeaseTester tester(directory_);
-  return !tester.Held(HolderSlot(holder));
-}
-
-int Fabric::OpenBell(uint32_t slot) noexcept {
-  char name[16];
-  std::snprintf(name, sizeof name, "bell.%05u", slot);
-  // Read and write: a FIFO opened only to write gives ENXIO and SIGPIPE when its reader is gone.
-  int fd = openat(directory_.fd(), name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) {
-    if (mkfifoat(directory_.fd(), name, 0600) != 0 && errno != EEXIST) return -1;
-    fd = openat(directory_.fd(), name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-  }
-  if (fd < 0) return -1;
-  FileInfo info;
-  if (!ReadFileInfo(fd, "", &info) || !S_ISFIFO(info.mode) || info.uid != geteuid()) {
-    close(fd);
-    errno = EINVAL;
-    return -1;
-  }
-  return fd;
-}
-
-void Fabric::WriteBell(uint32_t slot) noexcept {
-  int fd = bells_[slot].load() - 1;
-  bool keep = fd >= 0;
-  if (fd < 0) {
-    fd = OpenBell(slot);
-    if (fd < 0) return;  // its backstop finds what was published
-    if (open_bells_.load() < kMostOpenBells) {
-      int expected = 0;
-      keep = bells_[slot].compare_exchange_strong(expected, fd + 1);
-      if (keep) open_bells_.fetch_add(1);
-    }
-  }
-  const char byte = 1;
-  // EAGAIN means full, hence readable: a success.
-  while (write(fd, &byte, 1) < 0 && errno == EINTR) {
-  }
-  if (!keep) close(fd);
-}
-
-bool Fabric::Ring(uint32_t index) noexcept {
-  Slot* const slot = SlotAt(index);
-  if (!slot) return false;
-  bool woke = false;
-  Doorbell(&slot->doorbell).Ring([&](bool in_loop) {
-    woke = true;
-    if (in_loop) {
-      WriteBell(index);
-    } else {
-      FutexWake(&slot->doorbell);
-    }
-  });
-  return woke;
-}
-
-bool Fabric::RingReaders(const MailboxView& view, Owner except) noexcept {
-  for (auto& reader : view.words->readers) {
-    const auto owner = static_cast<Owner>(reader.load());
-    if (owner != 0 && owner != except && Ring(OwnerSlot(owner))) return true;
-  }
-  return false;
-}
-
-void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept {
-  auto& room = view.lanes[lane].words()->room;
-  if (cells == 0 || !Wants::AnybodyWants(room)) return;
-  wants_.Pass(room, PackLaneId(view.box, lane), cells,
-              [this](uint32_t slot) { return Ring(slot); });
-}
-
-uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane_index) noexcept {
-  Lane lane = view.lanes[lane_index];
-  const uint32_t freed =
-      lane.Reclaim([&](ChunkRef chunk, uint64_t position, VoidReason reason) {
-        if (chunk != 0) slab_.Free(chunk, PackPlace(view.box, lane_index, position));
-        const Owner waiting = lane.LeaveVerdict(position, reason);
-        if (waiting != 0) Ring(OwnerSlot(waiting));
-      });
-  PassRoom(view, lane_index, freed);
-  return freed;
 }
 
 }  // namespace cfc

@@ -35,13 +35,13 @@
 namespace cfc {
 
 struct FabricOptions {
-  uint32_t max_agents = 2048;          // names at a time; the table has twice as many entries
-  uint32_t max_participants = 4096;    // processes and threads at a time
-  uint32_t mailbox_cells = 1024;       // work lane of an agent that asks for nothing else
+  uint32_t max_agents = 2048;        // names at a time; the table has twice as many entries
+  uint32_t max_participants = 4096;  // processes and threads at a time
+  uint32_t mailbox_cells = 1024;     // work lane of an agent that asks for nothing else
   uint64_t mail_segment_bytes = 4u << 20;
   uint64_t slab_segment_bytes = 4u << 20;
-  uint64_t slab_max_bytes = 256u << 20;         // of all bodies that exceed a cell
-  uint64_t sender_slab_bytes = 64u << 20;       // of one sender's
+  uint64_t slab_max_bytes = 256u << 20;    // of all bodies that exceed a cell
+  uint64_t sender_slab_bytes = 64u << 20;  // of one sender's
   uint32_t histograms = 64;
 };
 
@@ -53,12 +53,11 @@ class Fabric {
 
   // base: directory that holds fabrics, DefaultBasePath() where empty.
   // kExists, kNoSpace (need_bytes, have_bytes), kForeign, kNotRegular, kInvalid, kSystem.
-  static Status Create(std::string_view name, const std::string& base,
-                       const FabricOptions& options, std::unique_ptr<Fabric>* out,
-                       Failure* failure);
+  static Status Create(std::string_view name, const std::string& base, const FabricOptions& options,
+                       std::unique_ptr<Fabric>* out, Failure* failure);
   // kNoFabric, kForeign, kNotRegular, kCorrupt, kLayout, kInvalid, kSystem.
-  static Status Open(std::string_view name, const std::string& base,
-                     std::unique_ptr<Fabric>* out, Failure* failure);
+  static Status Open(std::string_view name, const std::string& base, std::unique_ptr<Fabric>* out,
+                     Failure* failure);
   static Status OpenOrCreate(std::string_view name, const std::string& base,
                              const FabricOptions& options, std::unique_ptr<Fabric>* out,
                              Failure* failure);

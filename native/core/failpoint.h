@@ -1,15 +1,16 @@
 // Fail points: named places at which a test build can die or stop. Nothing in a shipped build.
 //
-// CFC_FAIL_POINTS defines them. CFC_FAIL_AT="name:count[:stop]" in the environment kills the process
-// with SIGKILL (or stops it with SIGSTOP) at the count-th passage of `name`.
+// CFC_FAIL_POINTS defines them. CFC_FAIL_AT="name:count[:stop]" in the environment kills the
+// process with SIGKILL (or stops it with SIGSTOP) at the count-th passage of `name`.
 #pragma once
 
 #ifdef CFC_FAIL_POINTS
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <unistd.h>
 
 namespace cfc {
 

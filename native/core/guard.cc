@@ -1,11 +1,12 @@
 #include "guard.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <mutex>
-#include <sys/mman.h>
-#include <unistd.h>
 
 namespace cfc {
 namespace {
@@ -21,7 +22,7 @@ struct Range {
 Range ranges[kRanges];
 std::atomic<int> used{0};  // handles below this may be in use
 std::atomic<uint32_t> losses{0};
-std::mutex table;          // never taken by the handler
+std::mutex table;  // never taken by the handler
 struct sigaction previous;
 
 bool Rescue(uintptr_t fault) noexcept {

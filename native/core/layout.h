@@ -64,7 +64,7 @@ constexpr uint32_t kLeaseFiles = 64;
 constexpr uint32_t kMaxSlots = 65'534;  // slot 0 means nobody, 65,535 stays free
 constexpr uint32_t kIntents = 8;
 constexpr uint32_t kRoomClasses = 48;
-constexpr uint64_t kSweepAll = ~uint64_t{0};    // an intent: more lanes than words
+constexpr uint64_t kSweepAll = ~uint64_t{0};                // an intent: more lanes than words
 constexpr uint64_t kWantSeveral = (uint64_t{1} << 56) - 1;  // a want: several lanes at once
 
 enum class SlotState : uint32_t { kFree = 0, kLive = 1, kReaping = 2 };
@@ -72,10 +72,10 @@ enum class SlotState : uint32_t { kFree = 0, kLive = 1, kReaping = 2 };
 template <class Memory>
 struct SlotOf {
   alignas(kLineBytes) typename Memory::Word word;  // SlotWord
-  typename Memory::Word uid;         // never used twice in a fabric
-  typename Memory::Word pid;         // for people; decides nothing
-  typename Memory::Word start_time;  // clock ticks since boot, likewise
-  typename Memory::Word agent_hint;  // 1 + index of the agent that it holds, 0: none
+  typename Memory::Word uid;                       // never used twice in a fabric
+  typename Memory::Word pid;                       // for people; decides nothing
+  typename Memory::Word start_time;                // clock ticks since boot, likewise
+  typename Memory::Word agent_hint;                // 1 + index of the agent that it holds, 0: none
   alignas(kLineBytes) typename Memory::Half doorbell;
   alignas(kLineBytes) typename Memory::Word intents[kIntents];
 };
@@ -89,7 +89,8 @@ enum class EntryKind : uint32_t { kFree = 0, kClaimed = 1, kLive = 2, kQuarantin
 template <class Memory>
 struct EntryOf {
   alignas(kLineBytes) typename Memory::Word word;  // generation 16 | hash 20 | owner 24 | kind 4
-  typename Memory::Word holder;       // uid 48 | slot 16 of the participant that it belongs to; 0: nobody
+  typename Memory::Word
+      holder;  // uid 48 | slot 16 of the participant that it belongs to; 0: nobody
   typename Memory::Word mailbox;      // MailboxRef with generation
   typename Memory::Word incarnation;  // grows with each fence
   typename Memory::Word state;        // AgentState, reported by the agent
@@ -174,8 +175,8 @@ template <class Memory>
 struct LaneWordsOf {
   alignas(kLineBytes) typename Memory::Word tail;  // top bit: closing
   alignas(kLineBytes) typename Memory::Word head;
-  typename Memory::Word voids[kVoidReasons];  // position 32 | count 32, per reason
-  typename Memory::Word stall;                // 1 + position 32 | first seen, ms 32
+  typename Memory::Word voids[kVoidReasons];       // position 32 | count 32, per reason
+  typename Memory::Word stall;                     // 1 + position 32 | first seen, ms 32
   alignas(kLineBytes) typename Memory::Word room;  // epoch 16 | classes 48
 };
 using LaneWords = LaneWordsOf<NativeMemory>;
@@ -195,7 +196,7 @@ struct MailboxWordsOf {
 using MailboxWords = MailboxWordsOf<NativeMemory>;
 static_assert(sizeof(MailboxWords) == 8 * kLineBytes, "docs/memory.md draws these bytes");
 
-constexpr uint32_t kMaxSegments = 1000;     // mail.000 to mail.999
+constexpr uint32_t kMaxSegments = 1000;  // mail.000 to mail.999
 constexpr uint32_t kMaxLaneCells = 65'536;
 constexpr uint32_t kMinLaneCells = 8;
 
@@ -219,20 +220,37 @@ static_assert(sizeof(Chunk) == 32, "docs/memory.md draws these bytes");
 // ---- times
 
 constexpr int64_t kBackstopNs = 5'000'000'000;  // the longest sleep without a look
-constexpr int64_t kSuspectNs = 50'000'000;      // the longest while something unfinished is in the way
-constexpr uint32_t kQuarantineMs = 250;         // how long a living owner may hold up the head
-constexpr uint32_t kMaxAttempt = 14;            // four bits; the last value stays free
+constexpr int64_t kSuspectNs = 50'000'000;  // the longest while something unfinished is in the way
+constexpr uint32_t kQuarantineMs = 250;     // how long a living owner may hold up the head
+constexpr uint32_t kMaxAttempt = 14;        // four bits; the last value stays free
 
 // FNV-1a over every size above: two builds that disagree refuse each other.
 constexpr uint64_t LayoutHash() noexcept {
-  const uint64_t sizes[] = {
-      sizeof(FileHeader),    sizeof(Slot),      sizeof(Entry),     sizeof(ControlWords),
-      sizeof(Cell),          sizeof(LaneWords), sizeof(MailboxWords), sizeof(Chunk),
-      kHeaderBytes,          kLineBytes,        kMaxNameBytes,     kLeaseFiles,
-      kIntents,              kRoomClasses,      kInlineBytes,      kMaxReaders,
-      kChunkClasses,         kChunkBytes[0],    kChunkBytes[4],    kPayload,
-      offsetof(MailboxWords, readers), offsetof(MailboxWords, lanes),
-      offsetof(Slot, doorbell), offsetof(Slot, intents), offsetof(Entry, name)};
+  const uint64_t sizes[] = {sizeof(FileHeader),
+                            sizeof(Slot),
+                            sizeof(Entry),
+                            sizeof(ControlWords),
+                            sizeof(Cell),
+                            sizeof(LaneWords),
+                            sizeof(MailboxWords),
+                            sizeof(Chunk),
+                            kHeaderBytes,
+                            kLineBytes,
+                            kMaxNameBytes,
+                            kLeaseFiles,
+                            kIntents,
+                            kRoomClasses,
+                            kInlineBytes,
+                            kMaxReaders,
+                            kChunkClasses,
+                            kChunkBytes[0],
+                            kChunkBytes[4],
+                            kPayload,
+                            offsetof(MailboxWords, readers),
+                            offsetof(MailboxWords, lanes),
+                            offsetof(Slot, doorbell),
+                            offsetof(Slot, intents),
+                            offsetof(Entry, name)};
   uint64_t hash = 0xcbf2'9ce4'8422'2325;
   for (const uint64_t size : sizes) {
     for (int byte = 0; byte < 8; ++byte) {

@@ -105,9 +105,8 @@ Status MailStore::Grow(uint32_t work_cells, Failure* failure) noexcept {
   }
   const uint32_t control_cells = ControlCells(work_cells);
   const uint64_t stride = StrideOf(work_cells, control_cells);
-  const uint64_t boxes = segment_bytes_ > kHeaderBytes + stride
-                             ? (segment_bytes_ - kHeaderBytes) / stride
-                             : 1;
+  const uint64_t boxes =
+      segment_bytes_ > kHeaderBytes + stride ? (segment_bytes_ - kHeaderBytes) / stride : 1;
   uint64_t bytes = kHeaderBytes + boxes * stride;
   bytes = (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
   FileHeader header = {};
@@ -120,8 +119,8 @@ Status MailStore::Grow(uint32_t work_cells, Failure* failure) noexcept {
   SegmentName(index, name);
   Region region;
   // Zeroed memory is what is wanted: boxes FREE, lanes empty at position 0, cells FREE at lap 0.
-  const Status status =
-      Region::Create(*directory_, name, header, bytes, [](uint8_t*) {}, &region, failure);
+  const Status status = Region::Create(
+      *directory_, name, header, bytes, [](uint8_t*) {}, &region, failure);
   if (status != Status::kOk && status != Status::kExists) return status;
   const Status attached = AttachSegment(index, failure);
   if (attached == Status::kOk) known_.store(index + 1);
@@ -139,8 +138,8 @@ bool MailStore::View(BoxId box, MailboxView* view) noexcept {
   auto* cells = reinterpret_cast<Cell*>(base + sizeof(MailboxWords));
   view->lanes[kControlLane] =
       Lane(&view->words->lanes[kControlLane], cells, segment->control_cells);
-  view->lanes[kWorkLane] = Lane(&view->words->lanes[kWorkLane], cells + segment->control_cells,
-                                segment->work_cells);
+  view->lanes[kWorkLane] =
+      Lane(&view->words->lanes[kWorkLane], cells + segment->control_cells, segment->work_cells);
   view->box = box;
   return true;
 }

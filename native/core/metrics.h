@@ -49,23 +49,23 @@ constexpr uint8_t kMetricKinds = 3;
 
 // Metrics that every fabric has, at fixed indexes: name, public name, unit, kind. Builds with
 // another number of them refuse each other's files, so a change here bumps kLayoutMajor.
-#define CFC_METRIC_LIST(X)                                                               \
-  X(kMessagesSent, "messages.sent", "messages", kCounter)                                \
-  X(kMessagesReceived, "messages.received", "messages", kCounter)                        \
-  X(kMessagesAcked, "messages.acked", "messages", kCounter)                              \
-  X(kMessagesNacked, "messages.nacked", "messages", kCounter)                            \
-  X(kMessagesRedelivered, "messages.redelivered", "messages", kCounter)                  \
-  X(kMessagesRefused, "messages.refused", "messages", kCounter) /* full or closed */     \
-  X(kBytesSent, "bytes.sent", "bytes", kCounter)                                         \
-  X(kBytesReceived, "bytes.received", "bytes", kCounter)                                 \
-  X(kBatchesSent, "batches.sent", "batches", kCounter)                                   \
-  X(kSendWaits, "send.waits", "waits", kCounter) /* for room */                          \
-  X(kSendWaitNs, "send.wait_time", "nanoseconds", kCounter)                              \
-  X(kRepliesLate, "replies.late", "messages", kCounter)                                  \
-  X(kWakes, "wakes", "wakes", kCounter) /* slept and was woken */                        \
-  X(kRings, "rings", "rings", kCounter) /* woke somebody */                              \
-  X(kRepairs, "repairs", "participants", kCounter)                                       \
-  X(kQuarantines, "quarantines", "cells", kCounter)                                      \
+#define CFC_METRIC_LIST(X)                                                           \
+  X(kMessagesSent, "messages.sent", "messages", kCounter)                            \
+  X(kMessagesReceived, "messages.received", "messages", kCounter)                    \
+  X(kMessagesAcked, "messages.acked", "messages", kCounter)                          \
+  X(kMessagesNacked, "messages.nacked", "messages", kCounter)                        \
+  X(kMessagesRedelivered, "messages.redelivered", "messages", kCounter)              \
+  X(kMessagesRefused, "messages.refused", "messages", kCounter) /* full or closed */ \
+  X(kBytesSent, "bytes.sent", "bytes", kCounter)                                     \
+  X(kBytesReceived, "bytes.received", "bytes", kCounter)                             \
+  X(kBatchesSent, "batches.sent", "batches", kCounter)                               \
+  X(kSendWaits, "send.waits", "waits", kCounter) /* for room */                      \
+  X(kSendWaitNs, "send.wait_time", "nanoseconds", kCounter)                          \
+  X(kRepliesLate, "replies.late", "messages", kCounter)                              \
+  X(kWakes, "wakes", "wakes", kCounter) /* slept and was woken */                    \
+  X(kRings, "rings", "rings", kCounter) /* woke somebody */                          \
+  X(kRepairs, "repairs", "participants", kCounter)                                   \
+  X(kQuarantines, "quarantines", "cells", kCounter)                                  \
   X(kCellsCorrupt, "cells.corrupt", "cells", kCounter)
 
 enum class Metric : uint32_t {

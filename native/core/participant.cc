@@ -1,12 +1,13 @@
 #include "participant.h"
 
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include "failpoint.h"
 #include "futex.h"
@@ -60,8 +61,7 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       slot->agent_hint.store(0);
       for (auto& intent : slot->intents) intent.store(0);
       fabric->wants().Of(index).store(0);
-      if (!slot->word.compare_exchange_strong(word,
-                                              PackSlot(generation, 0, SlotState::kLive))) {
+      if (!slot->word.compare_exchange_strong(word, PackSlot(generation, 0, SlotState::kLive))) {
         continue;
       }
       CFC_FAIL_POINT("register.live");
@@ -91,8 +91,8 @@ void Participant::Unregister() noexcept {
     bell().Unpark();
     CFC_FAIL_POINT("unregister.before");
     uint64_t word = PackSlot(OwnerGeneration(owner_), 0, SlotState::kLive);
-    slot_->word.compare_exchange_strong(
-        word, PackSlot(OwnerGeneration(owner_), 0, SlotState::kFree));
+    slot_->word.compare_exchange_strong(word,
+                                        PackSlot(OwnerGeneration(owner_), 0, SlotState::kFree));
   }
   lease_.Release();
   bell_fd_.Reset();
@@ -107,8 +107,8 @@ Status Participant::CheckLease() noexcept {
   const uint64_t word = slot_->word.load();
   const Status whole = fabric_->Check();  // after that load, which may have met a truncation
   if (whole != Status::kOk) return whole;
-  const bool mine = SlotStateOf(word) == SlotState::kLive &&
-                    SlotGeneration(word) == OwnerGeneration(owner_);
+  const bool mine =
+      SlotStateOf(word) == SlotState::kLive && SlotGeneration(word) == OwnerGeneration(owner_);
   return held && mine ? Status::kOk : Status::kParticipantLost;
 }
 

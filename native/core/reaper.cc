@@ -122,8 +122,8 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
   CFC_FAIL_POINT("repair.wants");
 
   // After the cells: what a message still refers to is known only now.
-  report.chunks = fabric.slab().RepairOwner(
-      owner, [&](uint64_t place) { return Refers(fabric, place); });
+  report.chunks =
+      fabric.slab().RepairOwner(owner, [&](uint64_t place) { return Refers(fabric, place); });
   CFC_FAIL_POINT("repair.chunks");
   AgentDirectory(&fabric).RepairOwner(owner);
   fabric.metrics().RepairOwner(owner);
@@ -145,8 +145,7 @@ SweepReport Reap(Fabric& fabric, uint32_t index, uint64_t seen, Owner reaper) no
   SweepReport report = RepairParticipant(fabric, owner);
   CFC_FAIL_POINT("reap.repaired");
   uint64_t expected = reaping;
-  if (slot->word.compare_exchange_strong(expected,
-                                         PackSlot(generation, 0, SlotState::kFree))) {
+  if (slot->word.compare_exchange_strong(expected, PackSlot(generation, 0, SlotState::kFree))) {
     report.reaped = 1;
     fabric.words().reaped_slots.fetch_add(1);
   }

@@ -1,15 +1,16 @@
 #include "region.h"
 
-#include <atomic>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 #include "clock.h"
 #include "failpoint.h"
@@ -111,9 +112,8 @@ Status CheckHeader(const FileHeader& header, FileKind kind, const uint8_t* uuid,
   if (header.layout_major != kLayoutMajor || header.incompatible_features != 0) {
     Fail(failure, Status::kLayout, "", path);
     if (failure) {
-      std::snprintf(failure->detail, sizeof failure->detail,
-                    "layout %u.%u, this build reads %u.x", header.layout_major,
-                    header.layout_minor, kLayoutMajor);
+      std::snprintf(failure->detail, sizeof failure->detail, "layout %u.%u, this build reads %u.x",
+                    header.layout_major, header.layout_minor, kLayoutMajor);
     }
     return Status::kLayout;
   }
@@ -235,8 +235,7 @@ Status Directory::Open(const std::string& path, bool create, Directory* out, Fai
 Status Directory::OpenChild(std::string_view name, Directory* out, Failure* failure) const {
   const std::string child(name);
   const std::string path = path_ + "/" + child;
-  Descriptor fd(
-      openat(fd_.get(), child.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  Descriptor fd(openat(fd_.get(), child.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return OpenFailure(failure, path);
   FileInfo info;
   if (!ReadFileInfo(fd.get(), "", &info)) return Fail(failure, Status::kSystem, "statx", path);
@@ -277,8 +276,7 @@ bool Region::Lost() const noexcept { return GuardedRangeLost(guard_); }
 Status Region::Begin(const Directory& directory, const std::string& name, FileHeader header,
                      uint64_t bytes, Pending* pending, Region* out, Failure* failure) {
   const std::string path = directory.path() + "/" + name;
-  pending->file =
-      Descriptor(openat(directory.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  pending->file = Descriptor(openat(directory.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!pending->file.valid()) {
     if (errno == ENOSPC) return Fail(failure, Status::kNoSpace, "openat", path);
     // Not every file system (and not every sandbox) has unnamed files.
@@ -366,9 +364,9 @@ Status Region::Publish(const Directory& directory, const std::string& name, Pend
 Status Region::Attach(const Directory& directory, const std::string& name, FileKind kind,
                       const uint8_t* uuid, bool writable, Region* out, Failure* failure) {
   const std::string path = directory.path() + "/" + name;
-  const Descriptor file(openat(directory.fd(), name.c_str(),
-                               (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC |
-                                   O_NONBLOCK));
+  const Descriptor file(
+      openat(directory.fd(), name.c_str(),
+             (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return OpenFailure(failure, path);
   FileInfo info;
   if (!ReadFileInfo(file.get(), "", &info)) return Fail(failure, Status::kSystem, "statx", path);
@@ -400,8 +398,8 @@ Status Region::Attach(const Directory& directory, const std::string& name, FileK
 }
 
 Status CreateLockFile(const Directory& directory, const std::string& name, Failure* failure) {
-  const Descriptor file(openat(directory.fd(), name.c_str(),
-                               O_CREAT | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600));
+  const Descriptor file(
+      openat(directory.fd(), name.c_str(), O_CREAT | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600));
   if (!file.valid()) {
     return Fail(failure, errno == ENOSPC ? Status::kNoSpace : Status::kSystem, "openat",
                 directory.path() + "/" + name);

@@ -52,7 +52,8 @@ struct FileInfo {
   uint64_t bytes = 0;
   uint64_t blocks_512 = 0;
 };
-// name empty: of `fd` itself; else of that entry of the directory, not following a link. Sets errno.
+// name empty: of `fd` itself; else of that entry of the directory, not following a link. Sets
+// errno.
 bool ReadFileInfo(int fd, const char* name, FileInfo* out) noexcept;
 
 // [A-Za-z0-9][A-Za-z0-9_-]{0,63}

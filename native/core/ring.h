@@ -44,9 +44,9 @@ struct AlwaysValid {
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
   uint64_t position = 0;
-  uint64_t word = 0;             // the lease: what Settle, GiveBack and HandOver want
-  bool delayed = false;          // kEmpty: a delayed message is there, the earliest in…
-  uint32_t delay_ms = 0;         // …so many milliseconds
+  uint64_t word = 0;      // the lease: what Settle, GiveBack and HandOver want
+  bool delayed = false;   // kEmpty: a delayed message is there, the earliest in…
+  uint32_t delay_ms = 0;  // …so many milliseconds
 };
 
 // What a lane holds, found by looking at every cell. Exact while nobody works on it.
@@ -134,8 +134,8 @@ class LaneOf {
       uint64_t word = cell.words[kState].load();
       const int32_t ahead = LapsAhead(CellLap(word), lap);
       if (ahead == 0 && CellKindOf(word) == CellKind::kFree) {
-        if (!cell.words[kState].compare_exchange_strong(
-                word, PackCell(lap, me, 0, CellKind::kClaimed))) {
+        if (!cell.words[kState].compare_exchange_strong(word,
+                                                        PackCell(lap, me, 0, CellKind::kClaimed))) {
           continue;
         }
         CFC_FAIL_POINT("claim.cell");
@@ -196,9 +196,9 @@ class LaneOf {
 
   // Leases one message. cursor: private to this reader, 0 at first; it only saves looking again at
   // what is leased already, and never passes a claimed cell, as its sender's next message would
-  // overtake it. now_ms(): monotonic, asked only where a message has a delay. suspects: may be null.
-  // still_valid: whether the mailbox is still ours, asked after a cell is loaded and before it is
-  // leased, else a reader that was stopped there would take a message of the next owner.
+  // overtake it. now_ms(): monotonic, asked only where a message has a delay. suspects: may be
+  // null. still_valid: whether the mailbox is still ours, asked after a cell is loaded and before
+  // it is leased, else a reader that was stopped there would take a message of the next owner.
   template <class Clock, class StillValid = AlwaysValid>
   Taken Take(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t* cursor, Suspects* suspects,
              StillValid still_valid = {}) noexcept {
@@ -270,8 +270,8 @@ class LaneOf {
     return Status::kOk;
   }
 
-  // Back into the ring, one attempt more. not_before_ms: monotonic, 0 for at once. The delay carries
-  // the lap: a holder that slept for an hour delays nothing of a later one.
+  // Back into the ring, one attempt more. not_before_ms: monotonic, 0 for at once. The delay
+  // carries the lap: a holder that slept for an hour delays nothing of a later one.
   Status GiveBack(uint64_t position, uint64_t word, uint32_t not_before_ms) noexcept {
     Cell& cell = At(position);
     uint64_t seen = cell.words[kState].load();
@@ -287,17 +287,17 @@ class LaneOf {
   // From the reading process to its agent's incarnation, once it has printed the message. Returns
   // the word that now stands for the lease, 0 where the lease was lost.
   uint64_t HandOver(uint64_t position, uint64_t word, uint32_t incarnation) noexcept {
-    const uint64_t held = PackCell(CellLap(word), incarnation & kOwnerMask, CellAttempt(word),
-                                   CellKind::kHeld);
+    const uint64_t held =
+        PackCell(CellLap(word), incarnation & kOwnerMask, CellAttempt(word), CellKind::kHeld);
     uint64_t seen = word;
     return At(position).words[kState].compare_exchange_strong(seen, held) ? held : 0;
   }
 
   // ---- anybody
 
-  // Frees what is done at the head and moves it on. before_free(chunk, position, reason): called for
-  // each message (not for what was aborted) after it is done and before its cell is free; chunk is
-  // 0 where its body was inline. Returns how many cells came free.
+  // Frees what is done at the head and moves it on. before_free(chunk, position, reason): called
+  // for each message (not for what was aborted) after it is done and before its cell is free; chunk
+  // is 0 where its body was inline. Returns how many cells came free.
   template <class BeforeFree>
   uint32_t Reclaim(BeforeFree&& before_free) noexcept {
     uint32_t freed = 0;
@@ -414,9 +414,9 @@ class LaneOf {
 
   // ---- closing, draining, using again
 
-  // No claim succeeds from here on; what was claimed before still counts. still_valid: asked between
-  // the load of the tail and the swap of just that tail, so that a closer that was stopped there
-  // cannot close the mailbox of the next owner.
+  // No claim succeeds from here on; what was claimed before still counts. still_valid: asked
+  // between the load of the tail and the swap of just that tail, so that a closer that was stopped
+  // there cannot close the mailbox of the next owner.
   template <class StillValid = AlwaysValid>
   void Close(StillValid still_valid = {}) noexcept {
     uint64_t tail = words_->tail.load();
@@ -489,8 +489,8 @@ class LaneOf {
     return acked;
   }
 
-  // Messages that ended without an ack: dropped or dead-lettered, modulo 2^32. Each is counted before
-  // its cell comes free.
+  // Messages that ended without an ack: dropped or dead-lettered, modulo 2^32. Each is counted
+  // before its cell comes free.
   uint32_t LostCount() const noexcept {
     return VoidCount(words_->voids[kDropped - 1].load()) +
            VoidCount(words_->voids[kDeadLettered - 1].load());
@@ -505,9 +505,9 @@ class LaneOf {
     census.aborted = VoidCount(words_->voids[kAborted - 1].load());
     census.dropped = VoidCount(words_->voids[kDropped - 1].load());
     census.dead_lettered = VoidCount(words_->voids[kDeadLettered - 1].load());
-    uint32_t* const counts[] = {&census.free,   &census.claimed, &census.quarantined,
-                                &census.ready,  &census.leased,  &census.held,
-                                &census.done,   &census.sealed};
+    uint32_t* const counts[] = {&census.free,  &census.claimed, &census.quarantined,
+                                &census.ready, &census.leased,  &census.held,
+                                &census.done,  &census.sealed};
     for (uint32_t i = 0; i < capacity_; ++i) {
       const auto kind = static_cast<uint32_t>(CellKindOf(cells_[i].words[kState].load()));
       if (kind < 8) ++*counts[kind];
@@ -599,7 +599,8 @@ class LaneOf {
         if (skipped != kNobody) break;  // room for one: a stalled producer delays only itself
         skipped = position;
         skipped_word = word;
-      } else if (ahead == 0 && kind == CellKind::kReady && Wanted(cell, word, filter, now_ms, &taken)) {
+      } else if (ahead == 0 && kind == CellKind::kReady &&
+                 Wanted(cell, word, filter, now_ms, &taken)) {
         if (skipped != kNobody && At(skipped).words[kState].load() != skipped_word) {
           // It moved: its sender may have committed it and this one after it. Begin again, or the
           // second would overtake the first.
@@ -613,8 +614,7 @@ class LaneOf {
           taken.status = Status::kOk;
           return taken;
         }
-        const uint64_t lease =
-            PackCell(CellLap(word), me, CellAttempt(word), CellKind::kLeased);
+        const uint64_t lease = PackCell(CellLap(word), me, CellAttempt(word), CellKind::kLeased);
         if (!still_valid()) {
           taken.status = Status::kStale;
           return taken;

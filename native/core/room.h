@@ -1,4 +1,5 @@
-// Room: lets senders sleep until a full lane has room again, without a list that a death could tear.
+// Room: lets senders sleep until a full lane has room again, without a list that a death could
+// tear.
 //
 // A sender that finds a lane full stores the lane in its own want word, sets its class (slot
 // modulo 48) in the lane's room word, tries again and parks. Whoever moves the head rings one
@@ -49,8 +50,8 @@ class WantsOf {
     Of(slot).store(PackWant(OwnerGeneration(me), lane));
     CFC_FAIL_POINT("room.want");
     uint64_t seen = room.load();
-    while (!room.compare_exchange_weak(seen, NextEpoch(seen) | (seen & kRoomClassMask) |
-                                                 uint64_t{1} << ClassOf(slot))) {
+    while (!room.compare_exchange_weak(
+        seen, NextEpoch(seen) | (seen & kRoomClassMask) | uint64_t{1} << ClassOf(slot))) {
     }
     CFC_FAIL_POINT("room.class");
   }

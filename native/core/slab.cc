@@ -152,8 +152,8 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
         uint64_t word = chunk.state.load();
         if (ChunkKindOf(word) != ChunkKind::kFree) continue;
         const uint32_t generation = ChunkGeneration(word);
-        if (!chunk.state.compare_exchange_strong(
-                word, PackChunk(generation, me, ChunkKind::kLoaned))) {
+        if (!chunk.state.compare_exchange_strong(word,
+                                                 PackChunk(generation, me, ChunkKind::kLoaned))) {
           continue;
         }
         CFC_FAIL_POINT("slab.loaned");
@@ -201,9 +201,9 @@ void Slab::Write(ChunkRef first, const void* body, uint64_t bytes) noexcept {
     Chunk* const chunk = Resolve(first, &segment);
     if (!chunk) return;
     const uint64_t part = bytes < segment->chunk_bytes ? bytes : segment->chunk_bytes;
-    CopyIn(reinterpret_cast<Word*>(segment->data +
-                                   uint64_t{ChunkIndex(first)} * segment->chunk_bytes),
-           source, part);
+    CopyIn(
+        reinterpret_cast<Word*>(segment->data + uint64_t{ChunkIndex(first)} * segment->chunk_bytes),
+        source, part);
     source += part;
     bytes -= part;
     first = chunk->next.load();

@@ -149,7 +149,8 @@ constexpr uint32_t WantGeneration(uint64_t want) noexcept {
 }
 constexpr uint64_t WantLane(uint64_t want) noexcept { return want & kWantSeveral; }
 
-// ---- slab chunk: reference segment 12 | index 20 | generation 32, never zero (generations start at 1)
+// ---- slab chunk: reference segment 12 | index 20 | generation 32, never zero (generations start
+// at 1)
 
 using ChunkRef = uint64_t;
 constexpr ChunkRef MakeChunkRef(uint32_t segment, uint32_t index, uint32_t generation) noexcept {

@@ -1,0 +1,53 @@
+// The counters of AgentWrap: memory that JavaScript writes in place.
+#include "agent_wrap.h"
+#include "convert.h"
+
+namespace cfc::binding {
+
+// An external buffer keeps the mapping alive; leaving detaches it, so that JavaScript cannot write
+// into a block that has another owner by then.
+Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  double* const values = owner_ ? agent_.counters().data() : nullptr;
+  if (!values) return env.Undefined();
+  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
+  auto buffer = Napi::ArrayBuffer::New(
+      env, values, kBlockValues * sizeof(double),
+      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  counter_buffers_.push_back(Napi::Persistent(buffer));
+  return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
+}
+
+// histogramWords(metric): Float64Array over the words of our histogram, or a negative status
+Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  HistogramWriter writer;
+  const Status status = fabric_->metrics().ClaimHistogram(
+      agent_.counters(), info[0].ToNumber().Uint32Value(),
+      [this](uint32_t block, uint64_t uid) {
+        // The histograms of whoever counted there may go when the entry has another holder by now.
+        AgentRecord record;
+        return !AgentDirectory(fabric_.get()).Read(block, &record) ||
+               (HolderUid(record.holder) != uid && fabric_->HolderDead(record.holder));
+      },
+      &writer);
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
+  auto buffer = Napi::ArrayBuffer::New(
+      env, writer.data(), HistogramShape::kWords * sizeof(double),
+      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  counter_buffers_.push_back(Napi::Persistent(buffer));
+  return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
+}
+
+void AgentWrap::DetachCounters() noexcept {
+  for (auto& reference : counter_buffers_) {
+    const Napi::HandleScope scope(Env());
+    Napi::ArrayBuffer buffer = reference.Value();
+    if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
+  }
+  counter_buffers_.clear();
+}
+
+}  // namespace cfc::binding
