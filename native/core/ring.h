@@ -14,12 +14,12 @@
 #include <cstdint>
 
 #include "failpoint.h"
+#include "lane_upkeep.h"
 #include "layout.h"
 #include "status.h"
 #include "words.h"
 
 namespace cfc {
-
 // Owners in whose hands a scan found something unfinished: candidates for a test of their lease.
 struct Suspects {
   static constexpr uint32_t kMost = 8;
@@ -36,11 +36,6 @@ struct Suspects {
 
 enum class TakeFilter { kAll, kRepliesOnly };
 
-// For lanes whose mailbox cannot change hands meanwhile.
-struct AlwaysValid {
-  bool operator()() const noexcept { return true; }
-};
-
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
   uint64_t position = 0;
@@ -48,72 +43,16 @@ struct Taken {
   bool delayed = false;   // kEmpty: a delayed message is there, the earliest in…
   uint32_t delay_ms = 0;  // …so many milliseconds
 };
-
-// What a lane holds, found by looking at every cell. Exact while nobody works on it.
-struct LaneCensus {
-  uint64_t head = 0;
-  uint64_t tail = 0;
-  bool closing = false;
-  uint32_t free = 0, claimed = 0, quarantined = 0, ready = 0, leased = 0, held = 0, done = 0,
-           sealed = 0;
-  uint32_t aborted = 0, dropped = 0, dead_lettered = 0;  // positions passed without an ack, ever
-};
-
 template <class Memory>
-class LaneOf {
+class LaneOf : public LaneUpkeepOf<Memory> {
  public:
-  using Cell = CellOf<Memory>;
-  using Words = LaneWordsOf<Memory>;
-
-  LaneOf() noexcept = default;
-  // cells: `capacity` of them, a power of two, at least two.
-  LaneOf(Words* words, Cell* cells, uint32_t capacity) noexcept
-      : words_(words), cells_(cells), capacity_(capacity) {
-    while ((uint32_t{1} << shift_) < capacity) ++shift_;
-  }
-
-  // Lays out an empty lane of zeroed memory that begins at `position` (tests begin near the wrap).
-  void Initialize(uint64_t position) noexcept {
-    words_->tail.store(position);
-    words_->head.store(position);
-    for (auto& count : words_->voids) count.store(PackVoid(static_cast<uint32_t>(position), 0));
-    for (uint64_t i = 0; i < capacity_; ++i) {
-      const uint64_t at = position + i;
-      At(at).words[kState].store(PackCell(LapOf(at), 0, 0, CellKind::kFree));
-    }
-  }
-
-  uint32_t capacity() const noexcept { return capacity_; }
-  Words* words() const noexcept { return words_; }
-  Cell& At(uint64_t position) const noexcept { return cells_[position & (capacity_ - 1)]; }
-  uint32_t LapOf(uint64_t position) const noexcept {
-    return static_cast<uint32_t>(position >> shift_);
-  }
-
-  // How many positions lie between head and tail: unacked messages, and holes.
-  uint64_t Depth() const noexcept {
-    const uint64_t head = words_->head.load();
-    const uint64_t tail = Position(words_->tail.load());
-    return tail > head ? (tail - head < capacity_ ? tail - head : capacity_) : 0;
-  }
-  // Of those between head and tail: how many wait, and how many somebody has.
-  struct Waiting {
-    uint32_t ready = 0;
-    uint32_t leased = 0;
-  };
-  Waiting CountWaiting() const noexcept {
-    Waiting waiting;
-    const uint64_t head = words_->head.load();
-    for (uint64_t n = Depth(), i = 0; i < n; ++i) {
-      const uint64_t word = At(head + i).words[kState].load();
-      if (CellLap(word) != LapOf(head + i)) continue;
-      const CellKind kind = CellKindOf(word);
-      if (kind == CellKind::kReady) ++waiting.ready;
-      if (kind == CellKind::kLeased || kind == CellKind::kHeld) ++waiting.leased;
-    }
-    return waiting;
-  }
-  bool Closing() const noexcept { return words_->tail.load() & kClosing; }
+  using Base = LaneUpkeepOf<Memory>;
+  using Base::At;
+  using Base::Base;
+  using Base::LapOf;
+  using Base::Seal;
+  using typename Base::Cell;
+  using typename Base::Words;
 
   // ---- producer
 
@@ -293,287 +232,13 @@ class LaneOf {
     return At(position).words[kState].compare_exchange_strong(seen, held) ? held : 0;
   }
 
-  // ---- anybody
-
-  // Frees what is done at the head and moves it on. before_free(chunk, position, reason): called
-  // for each message (not for what was aborted) after it is done and before its cell is free; chunk
-  // is 0 where its body was inline. Returns how many cells came free.
-  template <class BeforeFree>
-  uint32_t Reclaim(BeforeFree&& before_free) noexcept {
-    uint32_t freed = 0;
-    for (uint32_t tries = 0; tries < 4 * capacity_ + 64; ++tries) {
-      const uint64_t head = words_->head.load();
-      Cell& cell = At(head);
-      uint64_t word = cell.words[kState].load();
-      const uint32_t lap = LapOf(head);
-      const int32_t ahead = LapsAhead(CellLap(word), lap);
-      if (ahead > 0) {  // freed or passed; its tail and head may still have to follow
-        HelpTail(head);
-        uint64_t expected = head;
-        if (words_->head.compare_exchange_strong(expected, head + 1)) ++freed;
-        CFC_FAIL_POINT("reclaim.head");
-        continue;
-      }
-      if (ahead < 0) {
-        if (words_->head.load() == head) return freed;
-        continue;
-      }
-      if (head % kTallyStep == 0) CatchUp(head, word);
-      if (CellKindOf(word) == CellKind::kDone) {
-        const uint32_t reason = CellOwner(word);
-        if (reason != kAcked && !Count(reason, head, word)) continue;
-        CFC_FAIL_POINT("reclaim.counted");
-        if (reason != kAborted) {  // the header of an aborted cell may be half written
-          const ChunkRef chunk = cell.words[kSlab].load(std::memory_order_relaxed);
-          if (cell.words[kState].load() == word) {
-            before_free(chunk, head, static_cast<VoidReason>(reason & 3));
-          }
-        }
-        CFC_FAIL_POINT("reclaim.slab");
-        cell.words[kState].compare_exchange_strong(word, PackCell(lap + 1, 0, 0, CellKind::kFree));
-        CFC_FAIL_POINT("reclaim.free");
-        continue;
-      }
-      if (CellKindOf(word) == CellKind::kSealed) {
-        if (Position(words_->tail.load()) == head) return freed;  // closed, and all was read
-        if (!Count(kAborted, head, word)) continue;  // a seal that the lane was reopened past
-        cell.words[kState].compare_exchange_strong(word, PackCell(lap + 1, 0, 0, CellKind::kFree));
-        CFC_FAIL_POINT("reclaim.seal");
-        continue;
-      }
-      if (CellKindOf(word) == CellKind::kQuarantined) {  // a hole: goes along one lap
-        HelpTail(head);
-        if (!Count(kAborted, head, word)) continue;
-        cell.words[kState].compare_exchange_strong(
-            word, PackCell(lap + 1, CellOwner(word), 0, CellKind::kQuarantined));
-        continue;
-      }
-      return freed;
-    }
-    return freed;
-  }
-
-  // A living owner that holds up the head for kQuarantineMs loses its place, not its memory: the
-  // cell becomes a hole until the owner gives it back or is proven dead.
-  // Returns true when it did that.
-  bool QuarantineHead(uint32_t now_ms) noexcept {
-    const uint64_t head = words_->head.load();
-    uint64_t word = At(head).words[kState].load();
-    if (CellKindOf(word) != CellKind::kClaimed || CellLap(word) != LapOf(head)) return false;
-    uint64_t stall = words_->stall.load();
-    const auto next = static_cast<uint32_t>(head + 1);  // so that zeroed memory names no position
-    if (static_cast<uint32_t>(stall >> 32) != next) {
-      words_->stall.compare_exchange_strong(stall, uint64_t{next} << 32 | now_ms);
-      return false;
-    }
-    if (now_ms - static_cast<uint32_t>(stall) < kQuarantineMs) return false;
-    return At(head).words[kState].compare_exchange_strong(
-        word, PackCell(CellLap(word), CellOwner(word), 0, CellKind::kQuarantined));
-  }
-
-  // Settles every cell in the hands of `owner`, who is proven dead. Returns how many.
-  uint32_t RepairOwner(Owner owner) noexcept {
-    uint32_t settled = 0;
-    for (uint32_t i = 0; i < capacity_; ++i) {
-      auto& state = cells_[i].words[kState];
-      for (uint32_t tries = 0; tries < 64; ++tries) {
-        uint64_t word = state.load();
-        const CellKind kind = CellKindOf(word);
-        if (CellOwner(word) != owner) break;
-        uint64_t next;
-        if (kind == CellKind::kClaimed || kind == CellKind::kQuarantined) {
-          next = PackCell(CellLap(word), kAborted, 0, CellKind::kDone);
-        } else if (kind == CellKind::kLeased) {
-          next = Again(word);
-        } else {
-          break;
-        }
-        CFC_FAIL_POINT("repair.cell");
-        if (state.compare_exchange_strong(word, next)) {
-          ++settled;
-          break;
-        }
-      }
-    }
-    return settled;
-  }
-
-  // Takes back what is leased to `owner`, living or not, for another reader. Returns how many.
-  uint32_t Fence(Owner owner) noexcept {
-    return TakeBack([owner](CellKind kind, Owner holder) {
-      return kind == CellKind::kLeased && holder == owner;
-    });
-  }
-
-  // Takes back what is held by any other incarnation than the present one. Returns how many.
-  uint32_t FenceIncarnations(uint32_t present) noexcept {
-    return TakeBack([present](CellKind kind, Owner holder) {
-      return kind == CellKind::kHeld && holder != (present & kOwnerMask);
-    });
-  }
-
-  // ---- closing, draining, using again
-
-  // No claim succeeds from here on; what was claimed before still counts. still_valid: asked
-  // between the load of the tail and the swap of just that tail, so that a closer that was stopped
-  // there cannot close the mailbox of the next owner.
-  template <class StillValid = AlwaysValid>
-  void Close(StillValid still_valid = {}) noexcept {
-    uint64_t tail = words_->tail.load();
-    while (!(tail & kClosing)) {
-      if (!still_valid()) return;
-      if (words_->tail.compare_exchange_weak(tail, tail | kClosing)) break;
-    }
-    CFC_FAIL_POINT("close.bit");
-    Seal();
-  }
-
-  // Puts the SEALED cell at the tail. In a full ring it waits until the head has freed that cell:
-  // whoever meets the bit calls this again. True when the seal is there.
-  bool Seal() noexcept {
-    for (uint32_t tries = 0; tries < 4 * capacity_ + 64; ++tries) {
-      const uint64_t tail = words_->tail.load();
-      if (!(tail & kClosing)) return false;
-      Cell& cell = At(tail);
-      uint64_t word = cell.words[kState].load();
-      const int32_t ahead = LapsAhead(CellLap(word), LapOf(Position(tail)));
-      if (ahead < 0) return false;
-      if (ahead == 0 && CellKindOf(word) == CellKind::kSealed) return true;
-      if (ahead == 0 && CellKindOf(word) == CellKind::kFree) {
-        if (cell.words[kState].compare_exchange_strong(
-                word, PackCell(CellLap(word), 0, 0, CellKind::kSealed))) {
-          return true;
-        }
-        continue;
-      }
-      HelpTail(Position(tail));
-    }
-    return false;
-  }
-
-  // True when everything before the seal was read: nothing accepted is left, nor will be.
-  bool Drained() const noexcept {
-    const uint64_t tail = words_->tail.load();
-    const uint64_t head = words_->head.load();
-    const uint64_t word = At(head).words[kState].load();
-    return tail == (head | kClosing) && CellKindOf(word) == CellKind::kSealed &&
-           CellLap(word) == LapOf(head);
-  }
-
-  // Opens a closed lane again, drained or not, for the next owner or for one that did not leave
-  // after all: one swap moves the tail past the seal and takes the bit away. The seal stays behind
-  // as a hole, counted when the head comes to it. kFull: the lane is full, so the bit has no seal
-  // yet; taking it away now would let a late sealer put its cell into an open lane. The reader
-  // comes again when it has freed a cell.
-  Status Reopen() noexcept {
-    for (uint32_t tries = 0; tries < 4 * capacity_ + 64; ++tries) {
-      uint64_t tail = words_->tail.load();
-      if (!(tail & kClosing)) return Status::kOk;
-      const uint64_t word = At(tail).words[kState].load();
-      const int32_t ahead = LapsAhead(CellLap(word), LapOf(Position(tail)));
-      if (ahead < 0) return Status::kFull;
-      if (ahead == 0 && CellKindOf(word) == CellKind::kFree) {
-        Seal();
-        continue;
-      }
-      CFC_FAIL_POINT("reopen.sealed");
-      if (words_->tail.compare_exchange_strong(tail, Position(tail) + 1)) return Status::kOk;
-    }
-    return Status::kBusy;
-  }
-
-  // Every message that an ack took out of the lane, modulo 2^32.
-  uint32_t AckedCount() const noexcept {
-    uint32_t acked = static_cast<uint32_t>(words_->head.load());
-    for (const auto& count : words_->voids) acked -= VoidCount(count.load());
-    return acked;
-  }
-
-  // Messages that ended without an ack: dropped or dead-lettered, modulo 2^32. Each is counted
-  // before its cell comes free.
-  uint32_t LostCount() const noexcept {
-    return VoidCount(words_->voids[kDropped - 1].load()) +
-           VoidCount(words_->voids[kDeadLettered - 1].load());
-  }
-
-  LaneCensus Census() const noexcept {
-    LaneCensus census;
-    const uint64_t tail = words_->tail.load();
-    census.head = words_->head.load();
-    census.tail = Position(tail);
-    census.closing = tail & kClosing;
-    census.aborted = VoidCount(words_->voids[kAborted - 1].load());
-    census.dropped = VoidCount(words_->voids[kDropped - 1].load());
-    census.dead_lettered = VoidCount(words_->voids[kDeadLettered - 1].load());
-    uint32_t* const counts[] = {&census.free,  &census.claimed, &census.quarantined,
-                                &census.ready, &census.leased,  &census.held,
-                                &census.done,  &census.sealed};
-    for (uint32_t i = 0; i < capacity_; ++i) {
-      const auto kind = static_cast<uint32_t>(CellKindOf(cells_[i].words[kState].load()));
-      if (kind < 8) ++*counts[kind];
-    }
-    return census;
-  }
-
  private:
+  using Base::Again;
+  using Base::capacity_;
+  using Base::HelpTail;
+  using Base::words_;
+
   static constexpr uint64_t kNobody = ~uint64_t{0};
-  static constexpr uint64_t kTallyStep = uint64_t{1} << 28;
-
-  // The state after a redelivery. At kMaxAttempt the count stands still; the word still differs
-  // from every earlier one that a token could name but for the same holder's own.
-  static uint64_t Again(uint64_t word) noexcept {
-    const uint32_t attempt = CellAttempt(word);
-    return PackCell(CellLap(word), 0, attempt < kMaxAttempt ? attempt + 1 : kMaxAttempt,
-                    CellKind::kReady);
-  }
-
-  void HelpTail(uint64_t position) noexcept {
-    uint64_t tail = words_->tail.load();
-    while (Position(tail) == position) {
-      const uint64_t next = (tail & kClosing) | (position + 1);
-      if (words_->tail.compare_exchange_strong(tail, next)) return;
-    }
-  }
-
-  // Counts a position that carries no acked message, once, while its cell still stands at `word`.
-  // The count is loaded before the cell is looked at again: so nobody can have freed the cell
-  // since, and a process that slept in between fails its swap instead of counting twice.
-  bool Count(uint32_t reason, uint64_t position, uint64_t word) noexcept {
-    if (reason < kAborted || reason > kDeadLettered) reason = kAborted;  // hostile memory
-    auto& tally = words_->voids[reason - 1];
-    const auto next = static_cast<uint32_t>(position + 1);
-    for (uint32_t tries = 0; tries < 1024; ++tries) {
-      uint64_t seen = tally.load();
-      if (At(position).words[kState].load() != word) return false;
-      if (static_cast<int32_t>(VoidPosition(seen) - next) >= 0) return true;
-      if (tally.compare_exchange_strong(seen, PackVoid(next, VoidCount(seen) + 1))) return true;
-    }
-    return false;
-  }
-
-  // Moves counters that counted nothing for long along with the head, as positions are compared by
-  // signed difference: one that fell 2^31 behind would look as if it were ahead. Whoever frees the
-  // cell or passes it does this first; a late one finds the counter moved or says the same.
-  void CatchUp(uint64_t position, uint64_t word) noexcept {
-    for (auto& tally : words_->voids) {
-      uint64_t seen = tally.load();
-      if (At(position).words[kState].load() != word) return;
-      const auto here = static_cast<uint32_t>(position);
-      if (static_cast<int32_t>(VoidPosition(seen) - here) >= 0) continue;
-      tally.compare_exchange_strong(seen, PackVoid(here, VoidCount(seen)));
-    }
-  }
-
-  template <class Matches>
-  uint32_t TakeBack(Matches&& matches) noexcept {
-    uint32_t taken = 0;
-    for (uint32_t i = 0; i < capacity_; ++i) {
-      uint64_t word = cells_[i].words[kState].load();
-      if (!matches(CellKindOf(word), CellOwner(word))) continue;
-      if (cells_[i].words[kState].compare_exchange_strong(word, Again(word))) ++taken;
-    }
-    return taken;
-  }
 
   template <class Clock, class StillValid>
   Taken Scan(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t start, uint64_t* cursor,
@@ -656,11 +321,6 @@ class LaneOf {
     const uint64_t lengths = cell.words[kLengths].load(std::memory_order_relaxed);
     return (UnpackLengths(lengths).flags & kFlagReply) != 0;
   }
-
-  Words* words_ = nullptr;
-  Cell* cells_ = nullptr;
-  uint32_t capacity_ = 0;
-  uint32_t shift_ = 0;
 };
 
 using Lane = LaneOf<NativeMemory>;
