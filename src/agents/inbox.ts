@@ -121,8 +121,8 @@ export class Inbox {
   #takeReplies(): void {
     for (;;) {
       const replies = this.#mailbox.take(native.constants.mostTaken, true);
-      if (replies.length === 0) return;
       for (const reply of replies) this.#routeReply(reply);
+      if (replies.length < native.constants.mostTaken) return;
     }
   }
 

@@ -132,8 +132,10 @@ export class Outbox {
   /** In the event loop: something that we wait for may be there. */
   ready(): void {
     // Acks first: what is sent now may go into the very cells that carry the verdicts.
-    for (const [number, pending] of [...this.#acks]) this.#settle(number, pending);
-    for (const key of [...this.#queues.keys()]) this.#flush(key);
+    if (this.#acks.size > 0) {
+      for (const [number, pending] of [...this.#acks]) this.#settle(number, pending);
+    }
+    if (this.#queues.size > 0) for (const key of [...this.#queues.keys()]) this.#flush(key);
   }
 
   close(reason: CfcError): void {
