@@ -3,12 +3,11 @@ export {
   type Agent,
   type AgentState,
   agentStates,
-  type MessageBatch,
   type ReceiveBatchOptions,
   type ReceiveOptions,
-  type SendOptions,
-  SendReceipt,
 } from './agents/agent.js';
+export type { MessageBatch } from './agents/message-stream.js';
+export { type SendOptions, SendReceipt } from './agents/send.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export { type BodyKind, type Message, parseMessageId } from './core/message.js';
 export type { Census, SweepReport } from './core/native.js';

@@ -1,13 +1,14 @@
-import { inspect } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
 import type { Mailbox, SendFacts } from '../core/mailbox.js';
-import { formatMessageId, type Message, parseMessageId } from '../core/message.js';
+import { type Message, parseMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
 import { Inbox } from './inbox.js';
+import { MessageBatch, MessageStream } from './message-stream.js';
 import { Outbox } from './outbox.js';
+import { factsOf, type SendOptions, SendReceipt } from './send.js';
 import { Turn } from './turn.js';
 
 /** An agent's own word on what it does. */
@@ -20,48 +21,6 @@ export const agentStates = [
   'failed',
 ] as const;
 export type AgentState = (typeof agentStates)[number];
-
-export interface SendOptions {
-  /** Up to 64 bytes, for the reader to tell messages apart. Default none. */
-  type?: string;
-  /** `control` overtakes `work`. Default `work`. */
-  priority?: 'control' | 'work';
-  /** How long to wait for room, and with `wait: 'acked'` for the ack. Default 30000; Infinity: for ever. */
-  timeoutMs?: number;
-  /** `accepted`: it survives the death of any process. `acked`: the reader processed it. Default `accepted`. */
-  wait?: 'accepted' | 'acked';
-  /** `block` waits for room; `drop-oldest` lets the oldest unread message go, counted. Default `block`. */
-  whenFull?: 'block' | 'drop-oldest';
-}
-
-/** What send resolves to. */
-export class SendReceipt {
-  readonly to: string;
-  readonly state: 'accepted' | 'acked';
-  readonly #uid: number;
-  readonly #number: number;
-
-  /** @internal */
-  constructor(uid: number, number: number, to: string, state: 'accepted' | 'acked') {
-    this.#uid = uid;
-    this.#number = number;
-    this.to = to;
-    this.state = state;
-  }
-
-  /** Unique in the fabric. Made when it is asked for, as most senders never look. */
-  get id(): string {
-    return formatMessageId(this.#uid, this.#number);
-  }
-
-  toJSON(): { id: string; to: string; state: string } {
-    return { id: this.id, to: this.to, state: this.state };
-  }
-
-  [inspect.custom](): unknown {
-    return this.toJSON();
-  }
-}
 
 export interface ReceiveOptions {
   /** Default Infinity: for ever. */
@@ -76,34 +35,8 @@ export interface ReceiveBatchOptions extends ReceiveOptions {
 const defaultTimeoutMs = 30_000;
 const defaultAskTimeoutMs = 5_000;
 const mostTaken = 256;
-/** Messages that an iterator leases at a time: few enough that other readers get some. */
-const iteratorBatch = 64;
 /** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
 const workerSliceMs = 100;
-
-/** Leases that came together. An array, with `ack()` for all. */
-export class MessageBatch extends Array<Message> {
-  static override get [Symbol.species](): ArrayConstructor {
-    return Array;
-  }
-  readonly #mailbox: Mailbox;
-
-  /** @internal */
-  constructor(mailbox: Mailbox, messages: readonly Message[]) {
-    super();
-    this.#mailbox = mailbox;
-    for (const message of messages) this.push(message);
-  }
-
-  /**
-   * Acks all that aren't yet, with one crossing.
-   *
-   * @throws {CfcError} `ERR_CFC_LEASE_LOST` with `details.lost`, after the others were acked
-   */
-  ack(): void {
-    this.#mailbox.ackAll(this);
-  }
-}
 
 /**
  * A name in a fabric: what it sends, receives, asks and counts.
@@ -171,7 +104,11 @@ export class Agent implements AsyncDisposable {
    * @returns false where there is no room now; never waits
    * @throws {CfcError} as send
    */
-  trySend(to: string, body: unknown, options: Omit<SendOptions, 'timeoutMs' | 'wait'> = {}): boolean {
+  trySend(
+    to: string,
+    body: unknown,
+    options: Omit<SendOptions, 'timeoutMs' | 'wait'> = {},
+  ): boolean {
     return this.#outbox.trySend(to, body, factsOf(options)) > 0;
   }
 
@@ -223,8 +160,13 @@ export class Agent implements AsyncDisposable {
     const until = performance.now() + timeoutMs;
     const facts = factsOf(options);
     facts.asks = true;
-    const number = await this.#sendNumber(to, body, facts, timeoutMs);
-    return this.#inbox.answerTo(number, to, until - performance.now());
+    let answer: Promise<Message> | undefined;
+    // At once: the answer may be in our mailbox before anything else of ours runs.
+    facts.sent = (number) => {
+      answer = this.#inbox.answerTo(number, to, until - performance.now());
+    };
+    await this.#sendNumber(to, body, facts, timeoutMs);
+    return answer as unknown as Promise<Message>;
   }
 
   /** @returns the next message, or undefined when the time is up */
@@ -367,14 +309,10 @@ export class Agent implements AsyncDisposable {
     return this.leave();
   }
 
-  async #sendNumber(
-    to: string,
-    body: unknown,
-    facts: SendFacts,
-    timeoutMs: number,
-  ): Promise<number> {
+  #sendNumber(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {
     const number = this.#outbox.trySend(to, body, facts);
-    return number > 0 ? number : this.#waitRoom(to, body, facts, timeoutMs, number);
+    if (number > 0) return Promise.resolve(number);
+    return this.#waitRoom(to, body, facts, timeoutMs, number);
   }
 
   #waitRoom(
@@ -394,87 +332,6 @@ export class Agent implements AsyncDisposable {
     this.#mailbox.expect(expects);
     this.#mailbox.setWaiting(expects !== 0 || this.#outbox.waiting);
   }
-}
-
-/** Leases a batch, yields one by one. */
-class MessageStream implements AsyncIterableIterator<Message> {
-  readonly #agent: Agent;
-  readonly #inbox: Inbox;
-  readonly #turn: Turn;
-  #batch: readonly Message[] = [];
-  #next = 0;
-  #done = false;
-  #refill: Promise<IteratorResult<Message>> | undefined;
-
-  constructor(agent: Agent, inbox: Inbox, turn: Turn) {
-    this.#agent = agent;
-    this.#inbox = inbox;
-    this.#turn = turn;
-  }
-
-  next(): Promise<IteratorResult<Message>> {
-    if (this.#refill !== undefined) {
-      // Somebody asked twice without waiting: the second is served after the first.
-      return this.#refill.then(() => this.next());
-    }
-    if (this.#next < this.#batch.length) return Promise.resolve(this.#yield());
-    const result = this.#fill();
-    this.#refill = result.finally(() => {
-      this.#refill = undefined;
-    });
-    return this.#refill;
-  }
-
-  async #fill(): Promise<IteratorResult<Message>> {
-    const spent = this.#turn.use(this.#batch.length);
-    this.#batch = [];
-    this.#next = 0;
-    if (spent) await this.#turn.next();
-    while (!this.#done && !this.#agent.left) {
-      let batch = this.#inbox.tryTake(iteratorBatch);
-      try {
-        if (batch.length === 0) batch = await this.#inbox.take(iteratorBatch, Infinity, this);
-      } catch (error) {
-        if (this.#agent.left) break;
-        throw error;
-      }
-      if (this.#done) {
-        for (const message of batch) message.nack();
-        break;
-      }
-      if (batch.length === 0) continue;
-      this.#batch = batch;
-      return this.#yield();
-    }
-    return { value: undefined, done: true };
-  }
-
-  #yield(): IteratorResult<Message> {
-    const value = this.#batch[this.#next] as Message;
-    this.#next += 1;
-    return { value, done: false };
-  }
-
-  return(): Promise<IteratorResult<Message>> {
-    this.#done = true;
-    this.#inbox.cancel(this); // who waits in next() is told at once
-    for (const message of this.#batch.slice(this.#next)) message.nack();
-    this.#batch = [];
-    this.#next = 0;
-    return Promise.resolve({ value: undefined, done: true });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
-
-function factsOf(options: SendOptions): SendFacts {
-  const facts: SendFacts = {};
-  if (options.type !== undefined) facts.type = options.type;
-  if (options.priority !== undefined) facts.priority = options.priority;
-  if (options.whenFull === 'drop-oldest') facts.dropOldest = true;
-  return facts;
 }
 
 function idOf(text: string): { uid: number; number: number } {

@@ -147,9 +147,7 @@ export class Inbox {
     this.#asks.delete(number);
     this.#onChange();
     const code = this.#mailbox.readerLives(ask.to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER';
-    ask.reject(
-      new CfcError(code, { to: ask.to, id: formatMessageId(this.#mailbox.uid, number) }),
-    );
+    ask.reject(new CfcError(code, { to: ask.to, id: formatMessageId(this.#mailbox.uid, number) }));
   }
 
   #giveUp(receiver: Receiver): void {

@@ -1,5 +1,5 @@
-import { formatMessageId } from '../core/message.js';
 import { isFull, type Mailbox, type SendFacts } from '../core/mailbox.js';
+import { formatMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
@@ -57,7 +57,7 @@ export class Outbox {
   trySend(to: string, body: unknown, facts: SendFacts): number {
     // Who waits already goes first.
     if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) return -Status.full;
-    return this.#mailbox.trySend(to, body, facts);
+    return this.#attempt(to, body, facts);
   }
 
   /** @returns the messages' numbers; none where there is no room now */
@@ -68,7 +68,7 @@ export class Outbox {
 
   /** Waits for room until `timeoutMs` are over; Infinity: for ever. @returns the message's number */
   wait(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {
-    return this.#wait(to, facts, timeoutMs, () => this.#mailbox.trySend(to, body, facts));
+    return this.#wait(to, facts, timeoutMs, () => this.#attempt(to, body, facts));
   }
 
   /** The same for a batch, which goes whole or not at all. @returns the messages' numbers */
@@ -86,12 +86,7 @@ export class Outbox {
     return numbers;
   }
 
-  #wait(
-    to: string,
-    facts: SendFacts,
-    timeoutMs: number,
-    attempt: () => number,
-  ): Promise<number> {
+  #wait(to: string, facts: SendFacts, timeoutMs: number, attempt: () => number): Promise<number> {
     return new Promise((resolve, reject) => {
       const pending: PendingSend = { timer: undefined, attempt, resolve, reject };
       const key = keyOf(to, facts);
@@ -176,6 +171,12 @@ export class Outbox {
       }
     }
     return 0;
+  }
+
+  #attempt(to: string, body: unknown, facts: SendFacts): number {
+    const number = this.#mailbox.trySend(to, body, facts);
+    if (number > 0) facts.sent?.(number);
+    return number;
   }
 
   #timeOut(key: string, pending: PendingSend): void {

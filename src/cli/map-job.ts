@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { statfsSync } from 'node:fs';
 import {
   type Agent,
-  type AgentSnapshot,
   CfcError,
   type CfcErrorCode,
   Fabric,
@@ -46,6 +45,8 @@ export type OnResult<T> = (task: T, result: TaskResult) => void;
 interface Member {
   name: string;
   workers: number;
+  /** Of them, those that have reported once. */
+  up: number;
   /** How many tasks it may have at a time. */
   credit: number;
   inFlight: number;
@@ -119,6 +120,13 @@ export class MapJob<T> {
   /** Agents of the whole job, the master among them. */
   get agents(): number {
     return 1 + this.plan.coordinators + this.plan.workers;
+  }
+
+  /** Workers that have come up. */
+  get up(): number {
+    let up = 0;
+    for (const member of this.#members.values()) up += member.up;
+    return up;
   }
 
   /** Tasks that somebody has, at the moment. */
@@ -208,9 +216,14 @@ export class MapJob<T> {
     await this.#tree.close();
   }
 
-  /** Who lives, for a look from outside. */
-  snapshot(): AgentSnapshot[] {
-    return this.#fabric?.snapshot() ?? [];
+  /** Resolves once every worker has come up. Only while nothing runs. */
+  async allUp(): Promise<void> {
+    while (this.#failure === undefined && this.up < this.plan.workers) {
+      const batch = await this.#receive(false);
+      for (const message of batch ?? []) this.#take(message, () => {});
+      batch?.ack();
+    }
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #fail(error: Error): void {
@@ -316,13 +329,19 @@ export class MapJob<T> {
   }
 
   #welcome(message: Message): void {
-    const workers = Math.max(1, decodeReady(message.body));
+    const ready = decodeReady(message.body);
+    const workers = Math.max(1, ready.workers);
     const waiting =
       this.plan.coordinators === 0 ? 0 : Math.min(mostWaiting, Math.ceil(workers / 4));
     const credit = workers + waiting;
     const known = this.#members.get(message.from);
-    if (known !== undefined) known.credit = credit;
-    else this.#members.set(message.from, { name: message.from, workers, credit, inFlight: 0 });
+    if (known !== undefined) {
+      known.credit = credit;
+      known.up = Math.max(known.up, ready.up);
+    } else {
+      const { from: name } = message;
+      this.#members.set(name, { name, workers, up: ready.up, credit, inFlight: 0 });
+    }
   }
 }
 

@@ -54,8 +54,9 @@ export function decodeResult(body: Uint8Array): TaskResult | undefined {
   };
 }
 
-/** @returns how many workers stand behind the sender */
-export function decodeReady(body: Uint8Array): number {
-  if (body.length < 4) return 0;
-  return new DataView(body.buffer, body.byteOffset).getUint32(0, true);
+/** @returns how many workers stand behind the sender, and how many of them are up */
+export function decodeReady(body: Uint8Array): { workers: number; up: number } {
+  if (body.length < 8) return { workers: 0, up: 0 };
+  const view = new DataView(body.buffer, body.byteOffset);
+  return { workers: view.getUint32(0, true), up: view.getUint32(4, true) };
 }

@@ -1,4 +1,5 @@
 import { CfcError } from '../errors.js';
+import { encode, encodeInto, PackedBodies } from './bodies.js';
 import { Counters } from './counters.js';
 import { formatMessageId, Message, type MessageFacts, type MessageOwner } from './message.js';
 import {
@@ -37,67 +38,13 @@ export interface SendFacts {
   asks?: boolean;
   /** @internal */
   receipt?: boolean;
+  /** @internal told the message's number in the very turn in which it is accepted */
+  sent?: (number: number) => void;
   /** @internal the message that this one answers */
   answers?: Message;
 }
 
-type Body = Uint8Array | string;
-
 const noMessages: readonly Message[] = [];
-
-/** A body as the addon takes it, and the bits that say what it was. */
-function encode(body: unknown): { data: Body; bits: number } {
-  if (typeof body === 'string') return { data: body, bits: SendBit.text };
-  if (body instanceof Uint8Array) return { data: body, bits: 0 };
-  const data = JSON.stringify(body);
-  if (data === undefined) {
-    throw new CfcError('ERR_CFC_USAGE', { body: typeof body, allowed: 'Uint8Array, string, JSON' });
-  }
-  return { data, bits: SendBit.json };
-}
-
-function encodeInto(kinds: Uint8Array, index: number, body: unknown): Body {
-  const { data, bits } = encode(body);
-  kinds[index] = bits;
-  return data;
-}
-
-/** A batch of small bodies in one piece of memory: one crossing, and no native call per body. */
-class PackedBodies {
-  static readonly #most = 64 * 1024;
-  readonly bytes = Buffer.allocUnsafeSlow(PackedBodies.#most);
-  lengths = new Uint32Array(64);
-  kinds = new Uint8Array(64);
-  /** How many were accepted, then their numbers. */
-  numbers = new Float64Array(65);
-
-  reserve(count: number): void {
-    if (count <= this.kinds.length) return;
-    this.lengths = new Uint32Array(count);
-    this.kinds = new Uint8Array(count);
-    this.numbers = new Float64Array(count + 1);
-  }
-
-  /** @returns false where they do not fit */
-  pack(bodies: readonly unknown[]): boolean {
-    let offset = 0;
-    for (let i = 0; i < bodies.length; i += 1) {
-      const { data, bits } = encode(bodies[i]);
-      let length = data.length;
-      if (typeof data === 'string') {
-        if (offset + 3 * length > PackedBodies.#most) return false;
-        length = this.bytes.write(data, offset);
-      } else {
-        if (offset + length > PackedBodies.#most) return false;
-        this.bytes.set(data, offset);
-      }
-      this.lengths[i] = length;
-      this.kinds[i] = bits;
-      offset = (offset + length + 7) & ~7;
-    }
-    return true;
-  }
-}
 
 /**
  * A name in a fabric with the mailbox behind it, without policy: nothing here waits, but for
@@ -192,7 +139,8 @@ export class Mailbox implements MessageOwner {
    */
   trySendBatch(to: string, bodies: readonly unknown[], facts: SendFacts = {}): number[] {
     const route = this.routeTo(to);
-    const packed = (this.#packed ??= new PackedBodies());
+    this.#packed ??= new PackedBodies();
+    const packed = this.#packed;
     packed.reserve(bodies.length);
     const { bytes, lengths, kinds, numbers } = packed;
     const options = sendBits(facts);
@@ -407,9 +355,7 @@ export class Mailbox implements MessageOwner {
   replyTo(message: Message, body: unknown): Promise<unknown> {
     if (this.#replier !== undefined) return this.#replier(message, body);
     const number = this.trySend(message.from, body, { answers: message });
-    return number > 0
-      ? Promise.resolve()
-      : Promise.reject(errorOf(-number, { to: message.from }));
+    return number > 0 ? Promise.resolve() : Promise.reject(errorOf(-number, { to: message.from }));
   }
 
   /**

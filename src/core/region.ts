@@ -43,10 +43,12 @@ export class Region {
    *   `ERR_CFC_FOREIGN_OWNER`, `ERR_CFC_NOT_REGULAR`, `ERR_CFC_REGION_CORRUPT`,
    *   `ERR_CFC_REGION_LAYOUT`, `ERR_CFC_USAGE`, `ERR_CFC_SYSTEM`
    */
-  static open(name: string, { base = '', mode = 'open', capacity = {} }: RegionOptions = {}): Region {
+  static open(
+    name: string,
+    { base = '', mode = 'open', capacity = {} }: RegionOptions = {},
+  ): Region {
     return callNative(
-      () =>
-        new Region((onReady) => new native.NativeFabric(mode, base, name, capacity, onReady)),
+      () => new Region((onReady) => new native.NativeFabric(mode, base, name, capacity, onReady)),
       { fabric: name },
     );
   }
