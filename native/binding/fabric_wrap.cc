@@ -247,7 +247,7 @@ Napi::Value FabricWrap::Census(const Napi::CallbackInfo& info) {
     boxes_owned += kind == BoxKind::kOwned;
     for (const Lane& lane : view.lanes) {
       const LaneCensus census = lane.Census();
-      acked += lane.AckedCount();
+      acked += census.acked;
       total.claimed += census.claimed;
       total.quarantined += census.quarantined;
       total.ready += census.ready;

@@ -18,7 +18,8 @@ struct LaneCensus {
   bool closing = false;
   uint32_t free = 0, claimed = 0, quarantined = 0, ready = 0, leased = 0, held = 0, done = 0,
            sealed = 0;
-  uint32_t aborted = 0, dropped = 0, dead_lettered = 0;  // positions passed without an ack, ever
+  // Positions by what became of them, since the lane began, modulo 2^32.
+  uint32_t acked = 0, aborted = 0, dropped = 0, dead_lettered = 0;
 };
 
 template <class Memory>
@@ -100,6 +101,14 @@ class LaneBaseOf {
     census.aborted = VoidCount(words_->voids[kAborted - 1].load());
     census.dropped = VoidCount(words_->voids[kDropped - 1].load());
     census.dead_lettered = VoidCount(words_->voids[kDeadLettered - 1].load());
+    census.acked = static_cast<uint32_t>(census.head) - census.aborted - census.dropped -
+                   census.dead_lettered;
+    // The position at the head may be counted already, by somebody who did not get to pass it.
+    const auto next = static_cast<uint32_t>(census.head + 1);
+    for (const auto& tally : words_->voids) {
+      if (VoidPosition(tally.load()) == next) ++census.acked;
+    }
+    AddUnpassed(&census);
     uint32_t* const counts[] = {&census.free,  &census.claimed, &census.quarantined,
                                 &census.ready, &census.leased,  &census.held,
                                 &census.done,  &census.sealed};
@@ -108,6 +117,23 @@ class LaneBaseOf {
       if (kind < 8) ++*counts[kind];
     }
     return census;
+  }
+
+ private:
+  // What is settled but stands behind something that is not: it counts as what it is.
+  void AddUnpassed(LaneCensus* census) const noexcept {
+    uint32_t* const totals[] = {&census->acked, &census->aborted, &census->dropped,
+                                &census->dead_lettered};
+    for (uint64_t i = 0; i < capacity_ && census->head + i < census->tail; ++i) {
+      const uint64_t position = census->head + i;
+      const uint64_t word = At(position).words[kState].load();
+      if (CellLap(word) != LapOf(position) || CellKindOf(word) != CellKind::kDone) continue;
+      const uint32_t reason = CellOwner(word) & 3;
+      const bool counted =
+          i == 0 && reason != kAcked &&
+          VoidPosition(words_->voids[reason - 1].load()) == static_cast<uint32_t>(position + 1);
+      if (!counted) ++*totals[reason];
+    }
   }
 
  protected:

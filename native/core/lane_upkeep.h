@@ -196,11 +196,15 @@ class LaneUpkeepOf : public LaneBaseOf<Memory> {
   // after all: one swap moves the tail past the seal and takes the bit away. The seal stays behind
   // as a hole, counted when the head comes to it. kFull: the lane is full, so the bit has no seal
   // yet; taking it away now would let a late sealer put its cell into an open lane. The reader
-  // comes again when it has freed a cell.
-  Status Reopen() noexcept {
+  // comes again when it has freed a cell. still_valid: asked between the load of the tail and the
+  // swap of just that tail, so that a repairer that was stopped there cannot open what another
+  // owner is closing by now (kStale).
+  template <class StillValid = AlwaysValid>
+  Status Reopen(StillValid still_valid = {}) noexcept {
     for (uint32_t tries = 0; tries < 4 * capacity_ + 64; ++tries) {
       uint64_t tail = words_->tail.load();
       if (!(tail & kClosing)) return Status::kOk;
+      if (!still_valid()) return Status::kStale;
       const uint64_t word = At(tail).words[kState].load();
       const int32_t ahead = LapsAhead(CellLap(word), LapOf(Position(tail)));
       if (ahead < 0) return Status::kFull;

@@ -144,7 +144,6 @@ class Participant {
   uint64_t uid_ = 0;
   uint64_t number_ = 0;
   uint32_t forks_ = 0;
-  Status lost_ = Status::kOk;  // why it may not go on, once that is known
   uint64_t sleeps_ = 0;
   uint32_t losses_ = 0;  // of the process, when this began
   uint64_t intents_[kIntents] = {};

@@ -52,7 +52,9 @@ void SettleClaimedBoxes(Fabric& fabric, Owner owner) noexcept {
     CFC_FAIL_POINT("repair.box");
     if (live) {
       // It died while it left: senders go on, and a successor takes the name over.
-      for (Lane lane : view.lanes) lane.Reopen();
+      for (Lane lane : view.lanes) {
+        lane.Reopen([&] { return view.words->word.load() == word; });
+      }
       fabric.mail().Own(owner, ref);
     } else {
       fabric.mail().Free(owner, ref);
