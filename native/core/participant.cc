@@ -70,6 +70,7 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       owner_ = MakeOwner(index, generation & 0xff);
       forks_ = ForkGeneration();
       losses_ = GuardLosses();
+      lost_ = Status::kOk;
       number_ = 0;
       std::memset(intents_, 0, sizeof intents_);
       spin_ = Spin();
@@ -105,11 +106,11 @@ Status Participant::CheckLease() noexcept {
   LeaseTester tester(fabric_->directory());
   const bool held = tester.Held(slot_index());
   const uint64_t word = slot_->word.load();
-  const Status whole = fabric_->Check();  // after that load, which may have met a truncation
-  if (whole != Status::kOk) return whole;
   const bool mine =
       SlotStateOf(word) == SlotState::kLive && SlotGeneration(word) == OwnerGeneration(owner_);
-  return held && mine ? Status::kOk : Status::kParticipantLost;
+  lost_ = fabric_->Check();  // after that load, which may have met a truncation
+  if (lost_ == Status::kOk && !(held && mine)) lost_ = Status::kParticipantLost;
+  return lost_;
 }
 
 void Participant::IntendToSend(uint64_t lane_id) noexcept {

@@ -43,9 +43,10 @@ class Participant {
   }
 
   // Cheap enough for every operation: kForked, kCorrupt (a file was truncated under its mapping:
-  // what is written there reaches nobody).
+  // what is written there reaches nobody), and for good what CheckLease found once.
   Status Usable() const noexcept {
     if (forks_ != ForkGeneration()) return Status::kForked;
+    if (lost_ != Status::kOk) return lost_;
     return losses_ == GuardLosses() || !fabric_->Lost() ? Status::kOk : Status::kCorrupt;
   }
   // Asks the kernel whether our lease still stands: a program that closes all descriptors looks
@@ -144,6 +145,7 @@ class Participant {
   uint64_t uid_ = 0;
   uint64_t number_ = 0;
   uint32_t forks_ = 0;
+  Status lost_ = Status::kOk;
   uint64_t sleeps_ = 0;
   uint32_t losses_ = 0;  // of the process, when this began
   uint64_t intents_[kIntents] = {};
