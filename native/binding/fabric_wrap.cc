@@ -104,7 +104,7 @@ Status FabricWrap::Register(Failure* failure) {
   if (status != Status::kOk) return status;
   waiter_ = LoopWaiter::Create(
       Env(), participant.get(), [this](int64_t* longest) { return Look(longest); },
-      [this] { CallReady(); });
+      [this](Status failed) { CallReady(failed); });
   if (!waiter_) {
     return Fail(failure, Status::kSystem, "mkfifoat", fabric_->directory().path(),
                 "the FIFO that wakes the event loop");
@@ -121,11 +121,11 @@ bool FabricWrap::Look(int64_t* longest) noexcept {
   return false;
 }
 
-void FabricWrap::CallReady() {
+void FabricWrap::CallReady(Status failed) {
   const Napi::Env env = Env();
   const Napi::HandleScope scope(env);
   // MakeCallback runs microtasks and ticks afterwards, as after any event.
-  on_ready_.MakeCallback(env.Global(), {});
+  on_ready_.MakeCallback(env.Global(), {ToValue(env, failed)});
   if (env.IsExceptionPending()) {
     napi_value error = nullptr;
     napi_get_and_clear_last_exception(env, &error);

@@ -45,7 +45,7 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Close(const Napi::CallbackInfo& info);
 
   bool Look(int64_t* longest) noexcept;
-  void CallReady();
+  void CallReady(Status failed);
   void Shut() noexcept;
   static void OnEnvironmentExit(napi_async_cleanup_hook_handle handle, void* self);
 

@@ -90,8 +90,8 @@ void LoopWaiter::Watch(bool watching) noexcept {
       &backstop_,
       [](uv_timer_t* handle) {
         auto* const waiter = static_cast<LoopWaiter*>(handle->data);
-        // Whoever waits here learns that it waits in vain.
-        if (waiter->participant_->OnBackstop(/*sweep=*/true) != Status::kOk) waiter->ready_ = true;
+        waiter->failed_ = waiter->participant_->OnBackstop(/*sweep=*/true);
+        if (waiter->failed_ != Status::kOk) waiter->ready_ = true;
       },
       kBackstopMs, kBackstopMs);
 }
@@ -153,7 +153,9 @@ void LoopWaiter::OnCheck() noexcept {
   }
   if (!watching_ || (!ready_ && !look_(nullptr))) return;
   ready_ = false;
-  call_ready_();
+  const Status failed = failed_;
+  failed_ = Status::kOk;
+  call_ready_(failed);
 }
 
 }  // namespace cfc::binding

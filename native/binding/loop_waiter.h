@@ -23,7 +23,8 @@ class LoopWaiter {
   // Whether something waits for us. longest: null while spinning; else it may be shortened to the
   // sleep that is wise (ns), and what is in the way is cleared.
   using Look = std::function<bool(int64_t* longest)>;
-  using Ready = std::function<void()>;
+  // Called from the loop: kOk, or why whoever waits here waits in vain.
+  using Ready = std::function<void(Status)>;
 
   // Null where the loop or the FIFO could not be had; errno says why.
   static LoopWaiter* Create(Napi::Env env, Participant* participant, Look look, Ready ready);
@@ -59,6 +60,7 @@ class LoopWaiter {
   bool ready_ = false;
   bool readable_ = false;
   bool closing_ = false;
+  Status failed_ = Status::kOk;
 };
 
 }  // namespace cfc::binding

@@ -108,8 +108,9 @@ Status Participant::CheckLease() noexcept {
   const uint64_t word = slot_->word.load();
   const bool mine =
       SlotStateOf(word) == SlotState::kLive && SlotGeneration(word) == OwnerGeneration(owner_);
-  lost_ = fabric_->Check();  // after that load, which may have met a truncation
-  if (lost_ == Status::kOk && !(held && mine)) lost_ = Status::kParticipantLost;
+  const Status whole = fabric_->Check();  // after that load, which may have met a truncation
+  if (whole != Status::kOk) return whole;
+  if (!held || !mine) lost_ = Status::kParticipantLost;  // there is no way back from that
   return lost_;
 }
 

@@ -43,7 +43,7 @@ class Participant {
   }
 
   // Cheap enough for every operation: kForked, kCorrupt (a file was truncated under its mapping:
-  // what is written there reaches nobody), and for good what CheckLease found once.
+  // what is written there reaches nobody), and kParticipantLost once CheckLease found that.
   Status Usable() const noexcept {
     if (forks_ != ForkGeneration()) return Status::kForked;
     if (lost_ != Status::kOk) return lost_;

@@ -61,6 +61,10 @@ export class Agent implements AsyncDisposable {
       this.#outbox.ready();
       this.#inbox.ready();
     };
+    mailbox.onFailure = (reason) => {
+      this.#outbox.close(reason);
+      this.#inbox.close(reason);
+    };
     mailbox.replier = async (message, body) => {
       await this.#sendNumber(message.from, body, { answers: message }, defaultTimeoutMs);
     };

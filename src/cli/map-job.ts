@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { statfsSync } from 'node:fs';
 import {
   type Agent,
   CfcError,
@@ -58,8 +57,6 @@ interface Outstanding<T> {
 }
 
 const defaultRetries = 3;
-const mostOutputBytes = 1 << 20;
-const leastOutputBytes = 4096;
 /** Tasks that wait at a coordinator, so that a worker that is done need not wait for the master. */
 const mostWaiting = 8;
 const pauseMs = 20;
@@ -110,7 +107,6 @@ export class MapJob<T> {
     this.#tree = new Tree(
       {
         ...this.plan,
-        outputBytes: outputBytesFor(workers),
         ...(command === undefined ? {} : { command }),
       },
       (error) => this.#fail(error),
@@ -353,20 +349,4 @@ function immediately(): Promise<undefined> {
 
 function newReport(): PassReport {
   return { tasks: 0, answered: 0, lost: 0, firstSentAt: 0, lastAnsweredAt: 0 };
-}
-
-/**
- * How much of each stream is kept: 1 MiB, and less where shared memory is so small that the results
- * of all workers, on both of their ways, would not fit into half of it.
- */
-export function outputBytesFor(workers: number): number {
-  let free: number;
-  try {
-    const { bavail, bsize } = statfsSync(process.env.CFC_DIR ?? '/dev/shm');
-    free = bavail * bsize;
-  } catch {
-    return mostOutputBytes; // not there yet: opening it says what is wrong
-  }
-  const share = Math.floor(free / 2 / (4 * (workers + mostWaiting)));
-  return Math.max(leastOutputBytes, Math.min(mostOutputBytes, share));
 }

@@ -10,8 +10,6 @@ export interface TreePlan {
   /** 0: no coordinators, the workers are the master's own. */
   coordinators: number;
   retries: number;
-  /** How much is kept of stdout, and of stderr. */
-  outputBytes: number;
   ndjson: boolean;
   /** The command's file and its arguments; without one the workers answer with the task. */
   command?: { file: string; arguments: readonly string[] };
@@ -136,11 +134,11 @@ export class Tree {
   }
 
   #arguments(attach: boolean): string[] {
-    const { fabric, workers, coordinators, retries, outputBytes, ndjson, command } = this.#plan;
+    const { fabric, workers, coordinators, retries, ndjson, command } = this.#plan;
     return [
       ...['--fabric', fabric, '--parent', 'master'],
       ...['--workers', String(workers), '--coordinators', String(coordinators)],
-      ...['--retries', String(retries), '--output-bytes', String(outputBytes)],
+      ...['--retries', String(retries)],
       ...(ndjson ? ['--ndjson'] : []),
       ...(attach ? ['--attach'] : []),
       ...(command === undefined ? ['--echo', '--'] : ['--program', command.file, '--']),

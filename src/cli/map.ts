@@ -5,7 +5,7 @@ import { findCommand } from './find-command.js';
 import { parseJsonLine, readLines } from './input.js';
 import { MapJob, type PassReport, type Task } from './map-job.js';
 import type { TaskResult } from './map-wire.js';
-import { parseCount, verb } from './options.js';
+import { parseCount, parseName, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { Progress } from './progress.js';
 import { jsonLine, OutputClosed, say, warn, whenOutputCloses, writeOut } from './terminal.js';
@@ -53,7 +53,7 @@ export function mapVerb(): Command {
     .option('--ndjson', 'each line is a JSON value and becomes the stdin of the command')
     .option('-0, --null', 'tasks end with a NUL byte, as find -print0 writes them')
     .option('--summary <file>', 'write the summary there instead of to stderr')
-    .option('--fabric <name>', "a name for the job's own fabric")
+    .option('--fabric <name>', "a name for the job's own fabric", parseName)
     .addHelpText('after', mapHelp)
     .action((command: string[], flags: MapFlags) => map(command, flags));
 }

@@ -27,6 +27,14 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * scale;
 }
 
+/** Names of fabrics and agents. */
+export function parseName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    'A name is up to 64 of A-Z a-z 0-9 _ -, the first a letter or digit.',
+  );
+}
+
 /** For whole numbers within limits. */
 export function parseCount(least: number, most: number): (text: string) => number {
   return (text) => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { askVerb } from './ask.js';
+import { benchVerb } from './bench.js';
 import { demoVerb } from './demo.js';
 import { mapVerb } from './map.js';
 import { exitCodeHelp } from './outcome.js';
@@ -32,8 +33,13 @@ export function makeProgram(): Command {
     ackVerb(),
     nackVerb(),
     peekVerb(),
+    benchVerb(),
   ];
-  for (const verb of [program, ...verbs]) verb.exitOverride().showSuggestionAfterError(true);
+  for (const verb of [program, ...verbs]) {
+    verb.exitOverride().configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, 'cfc: ')),
+    });
+  }
   for (const verb of verbs) program.addCommand(verb);
   return program;
 }

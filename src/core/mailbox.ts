@@ -57,6 +57,8 @@ export class Mailbox implements MessageOwner {
   readonly counters: Counters;
   /** Called in the event loop when what `expect` or a wait named may be there. @internal */
   onReady: (() => void) | undefined;
+  /** Called there when who waits does so in vain. @internal */
+  onFailure: ((reason: CfcError) => void) | undefined;
 
   readonly #region: Region;
   readonly #native: NativeAgent;

@@ -202,7 +202,7 @@ interface Addon {
     base: string,
     name: string,
     options: NativeFabricOptions,
-    onReady: () => void,
+    onReady: (failed: number) => void,
   ) => NativeFabric;
   NativeAgent: new (fabric: NativeFabric, spec: NativeAgentSpec, holder: TakeHolder) => NativeAgent;
   destroyFabric(base: string, name: string): void;

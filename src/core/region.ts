@@ -34,8 +34,8 @@ export class Region {
   readonly #mailboxes = new Set<Mailbox>();
   #closed = false;
 
-  private constructor(make: (onReady: () => void) => NativeFabric) {
-    this.#native = make(() => this.#ready());
+  private constructor(make: (onReady: (failed: number) => void) => NativeFabric) {
+    this.#native = make((failed) => this.#ready(failed));
   }
 
   /**
@@ -161,8 +161,11 @@ export class Region {
     this.setWaiting(mailbox, false);
   }
 
-  #ready(): void {
-    for (const mailbox of [...this.#watchers]) mailbox.onReady?.();
+  #ready(failed: number): void {
+    for (const mailbox of [...this.#watchers]) {
+      if (failed === 0) mailbox.onReady?.();
+      else mailbox.onFailure?.(errorOf(failed, { agent: mailbox.name }));
+    }
   }
 
   #assertOpen(): void {

@@ -665,7 +665,7 @@ describe('Agent.receiveBatch', () => {
     batch[1]?.nack({ delayMs: 60_000 });
     batch.ack();
 
-    expect(fabric.census()).toMatchObject({ acked: 1, ready: 1, leased: 0 }); // 2 behind it
+    expect(fabric.census()).toMatchObject({ acked: 3, ready: 1, leased: 0 }); // 2 behind it
     expect(b.count()).toBe(3);
   });
 
