@@ -8,7 +8,7 @@
       'native/core/agent_receive.cc',
       'native/core/agent_send.cc',
       'native/core/directory.cc',
-      'native/core/fabric.cc',
+      'native/core/fabric_files.cc',
       'native/core/fabric_peers.cc',
       'native/core/guard.cc',
       'native/core/lease.cc',
@@ -85,7 +85,12 @@
       'include_dirs': [
         '<!(node -p "require(\'node-addon-api\').include_dir")',
       ],
-      'defines': [ 'NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS' ],
+      # The last: a worker may be terminated in the middle of a call, and then nothing can be thrown.
+      'defines': [
+        'NAPI_VERSION=9',
+        'NAPI_DISABLE_CPP_EXCEPTIONS',
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
     },
     {
       # Runs where no Node is, and on any libc: fully static.

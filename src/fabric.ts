@@ -1,5 +1,6 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
 import { metricKinds } from './core/counters.js';
+import type { PeekedMessage } from './core/message.js';
 import type { Census, NativeFabricOptions, SweepReport } from './core/native.js';
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
@@ -202,6 +203,16 @@ export class Fabric implements AsyncDisposable {
         counters,
       };
     });
+  }
+
+  /**
+   * What waits in an agent's mailbox, oldest first; nothing is leased, and the agent is not
+   * disturbed.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   */
+  peek(name: string, max?: number): PeekedMessage[] {
+    return this.#region.peek(name, max);
   }
 
   /**

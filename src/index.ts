@@ -9,7 +9,12 @@ export {
 export type { MessageBatch } from './agents/message-stream.js';
 export { type SendOptions, SendReceipt } from './agents/send.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
-export { type BodyKind, type Message, parseMessageId } from './core/message.js';
+export {
+  type BodyKind,
+  type Message,
+  type PeekedMessage,
+  parseMessageId,
+} from './core/message.js';
 export type { Census, SweepReport } from './core/native.js';
 export { CfcError, type CfcErrorCode, describeError, errorCodes } from './errors.js';
 export {

@@ -48,7 +48,6 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::Nack>("nack"),
                       InstanceMethod<&AgentWrap::HandOver>("handOver"),
                       InstanceMethod<&AgentWrap::SettleHeld>("settleHeld"),
-                      InstanceMethod<&AgentWrap::Peek>("peek"),
                       InstanceMethod<&AgentWrap::Depth>("depth"),
                       InstanceMethod<&AgentWrap::Clear>("clear"),
                       InstanceMethod<&AgentWrap::SetState>("setState"),

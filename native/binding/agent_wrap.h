@@ -16,28 +16,10 @@
 #include "buffer_pool.h"
 #include "core/agent.h"
 #include "fabric_wrap.h"
+#include "rows.h"
 
 namespace cfc::binding {
 
-// Columns of the table that take() fills, one row a message.
-enum Column : uint32_t {
-  kBodyOffset,
-  kBodyBytes,
-  kBodyKindColumn,
-  kFlagsColumn,
-  kLaneColumn,
-  kAttemptColumn,
-  kUidColumn,
-  kNumberColumn,
-  kSequenceColumn,
-  kSentAtMsColumn,
-  kCorrelationUidColumn,
-  kCorrelationNumberColumn,
-  kFromColumn,
-  kTypeColumn,
-  kLeaseColumn,
-  kColumns
-};
 constexpr uint32_t kMostTaken = 256;  // messages a take
 
 class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
@@ -72,7 +54,6 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value Nack(const Napi::CallbackInfo& info);
   Napi::Value HandOver(const Napi::CallbackInfo& info);
   Napi::Value SettleHeld(const Napi::CallbackInfo& info);
-  Napi::Value Peek(const Napi::CallbackInfo& info);
   Napi::Value Depth(const Napi::CallbackInfo& info);
   Napi::Value Clear(const Napi::CallbackInfo& info);
   Napi::Value SetState(const Napi::CallbackInfo& info);

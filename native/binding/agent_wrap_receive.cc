@@ -122,17 +122,7 @@ void AgentWrap::WriteRow(Napi::Env env, double* row, const Delivery& delivery) {
     last_type_ = std::string(delivery.Type());
     last_type_id_ = Intern(env, last_type_);
   }
-  row[kBodyBytes] = delivery.body_bytes;
-  row[kBodyKindColumn] = static_cast<double>(delivery.kind);
-  row[kFlagsColumn] = delivery.flags;
-  row[kLaneColumn] = delivery.token.lane;
-  row[kAttemptColumn] = delivery.attempt;
-  row[kUidColumn] = static_cast<double>(delivery.id.uid);
-  row[kNumberColumn] = static_cast<double>(delivery.id.number);
-  row[kSequenceColumn] = static_cast<double>(delivery.sequence);
-  row[kSentAtMsColumn] = static_cast<double>(delivery.sent_at_ns) / 1e6;
-  row[kCorrelationUidColumn] = static_cast<double>(delivery.correlation.uid);
-  row[kCorrelationNumberColumn] = static_cast<double>(delivery.correlation.number);
+  FillRow(row, delivery);
   row[kFromColumn] = last_from_id_;
   row[kTypeColumn] = last_type_id_;
 }
@@ -271,39 +261,6 @@ Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
     }
   }
   return Napi::Number::New(env, Negative(Status::kEmpty));
-}
-
-// peek(most): [{…row, body, state}], nothing leased
-Napi::Value AgentWrap::Peek(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Napi::Array out = Napi::Array::New(env);
-  const uint32_t most = info[0].ToNumber().Uint32Value();
-  ForgetTexts(env);
-  for (uint32_t lane = 0; owner_ && lane < kLanes; ++lane) {
-    uint32_t skipped = 0;
-    for (uint64_t nth = 0; out.Length() < most && skipped < kMaxLaneCells; ++nth) {
-      Delivery delivery;
-      CellKind kind = CellKind::kFree;
-      const Status status = agent_.Peek(static_cast<LaneIndex>(lane), nth, &delivery, &kind);
-      if (status == Status::kEmpty) break;
-      ++skipped;
-      if (status != Status::kOk) continue;  // it went on while we looked
-      auto body = Napi::ArrayBuffer::New(env, delivery.body_bytes);
-      if (agent_.CopyBody(delivery, body.Data()) != Status::kOk) continue;
-      double row[kColumns] = {};
-      WriteRow(env, row, delivery);
-      auto values = Napi::Float64Array::New(env, kColumns);
-      std::memcpy(values.Data(), row, sizeof row);
-      Napi::Object message = Napi::Object::New(env);
-      message.Set("row", values);
-      message.Set("from", ToValue(env, delivery.From()));
-      message.Set("type", ToValue(env, delivery.Type()));
-      message.Set("body", body);
-      message.Set("leased", kind != CellKind::kReady);
-      out.Set(out.Length(), message);
-    }
-  }
-  return out;
 }
 
 Napi::Value AgentWrap::Depth(const Napi::CallbackInfo& info) {

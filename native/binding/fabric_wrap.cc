@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/directory.h"
 #include "core/reaper.h"
+#include "rows.h"
 
 namespace cfc::binding {
 namespace {
@@ -61,7 +62,7 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
   return DefineClass(
       env, "NativeFabric",
       {InstanceMethod<&FabricWrap::Info>("info"), InstanceMethod<&FabricWrap::Watch>("watch"),
-       InstanceMethod<&FabricWrap::Snapshot>("snapshot"),
+       InstanceMethod<&FabricWrap::Snapshot>("snapshot"), InstanceMethod<&FabricWrap::Peek>("peek"),
        InstanceMethod<&FabricWrap::Sweep>("sweep"), InstanceMethod<&FabricWrap::Check>("check"),
        InstanceMethod<&FabricWrap::Census>("census"),
        InstanceMethod<&FabricWrap::Metrics>("metrics"),
@@ -220,6 +221,42 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
     agent.Set("leased", leased);
     agent.Set("waiting", waiting);
     out.Set(count++, agent);
+  }
+  return out;
+}
+
+// peek(name, most): [{row, from, type, body, leased}] of what waits in that agent's mailbox,
+// control lane first, nothing leased; a negative status where nobody has the name
+Napi::Value FabricWrap::Peek(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!fabric_) return Napi::Number::New(env, Negative(Status::kClosed));
+  AgentRecord record;
+  MailboxView view;
+  if (AgentDirectory(fabric_.get()).Find(ToText(info[0]), &record) != Status::kOk ||
+      !fabric_->mail().View(MailboxRefBox(record.mailbox), &view)) {
+    return Napi::Number::New(env, Negative(Status::kNoAgent));
+  }
+  Napi::Array out = Napi::Array::New(env);
+  const uint32_t most = info[1].ToNumber().Uint32Value();
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    for (uint64_t nth = 0; out.Length() < most && nth < kMaxLaneCells; ++nth) {
+      Delivery delivery;
+      CellKind kind = CellKind::kFree;
+      const Status status = Agent::Peek(view, static_cast<LaneIndex>(lane), nth, &delivery, &kind);
+      if (status == Status::kEmpty) break;
+      if (status != Status::kOk) continue;  // it went on while we looked
+      auto body = Napi::ArrayBuffer::New(env, delivery.body_bytes);
+      if (Agent::CopyPeeked(*fabric_, view, delivery, body.Data()) != Status::kOk) continue;
+      auto row = Napi::Float64Array::New(env, kColumns);
+      FillRow(row.Data(), delivery);
+      Napi::Object message = Napi::Object::New(env);
+      message.Set("row", row);
+      message.Set("from", ToValue(env, delivery.From()));
+      message.Set("type", ToValue(env, delivery.Type()));
+      message.Set("body", body);
+      message.Set("leased", kind != CellKind::kReady);
+      out.Set(out.Length(), message);
+    }
   }
   return out;
 }

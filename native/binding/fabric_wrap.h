@@ -35,6 +35,7 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Info(const Napi::CallbackInfo& info);
   Napi::Value Watch(const Napi::CallbackInfo& info);
   Napi::Value Snapshot(const Napi::CallbackInfo& info);
+  Napi::Value Peek(const Napi::CallbackInfo& info);
   Napi::Value Sweep(const Napi::CallbackInfo& info);
   Napi::Value Check(const Napi::CallbackInfo& info);
   Napi::Value Census(const Napi::CallbackInfo& info);

@@ -112,11 +112,11 @@ bool LoopWaiter::SpinUntilReady() noexcept {
 }
 
 void LoopWaiter::OnPrepare() noexcept {
-  if (!watching_ || ready_) return;
+  if (!watching_) return;
   // Only a loop that is about to sleep needs to be woken. But 0 is also the answer while watchers
   // wait to be registered, and then the poll would block all the same: so it must not block in a
   // turn in which we don't park. Once, a receiver slept here for ever, unparked.
-  if (uv_backend_timeout(loop_) == 0) {
+  if (ready_ || uv_backend_timeout(loop_) == 0) {
     uv_idle_start(&idle_, [](uv_idle_t*) {});
     return;
   }
@@ -151,8 +151,9 @@ void LoopWaiter::OnCheck() noexcept {
     readable_ = false;
     ready_ = true;  // somebody rang; what for is not always to be seen by a look
   }
-  if (!watching_ || (!ready_ && !look_(nullptr))) return;
+  const bool ready = ready_;
   ready_ = false;
+  if (!watching_ || (!ready && !look_(nullptr))) return;
   const Status failed = failed_;
   failed_ = Status::kOk;
   call_ready_(failed);

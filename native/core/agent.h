@@ -185,9 +185,16 @@ class Agent {
   // While something unfinished of others is in the way: repairs the dead, puts stalled claims
   // aside. Returns the longest sleep that is wise (ns).
   int64_t ClearTheWay() noexcept;
-  // Looks at a message without leasing it: the index-th that waits in a lane. kEmpty. `state` may
-  // be null.
-  Status Peek(LaneIndex lane, uint64_t index, Delivery* out, CellKind* state) noexcept;
+  // Looks at a message of any mailbox without leasing it: the index-th that waits in a lane.
+  // kEmpty; kBusy where it went on meanwhile; kCorrupt. `state` may be null.
+  static Status Peek(const MailboxView& view, LaneIndex lane, uint64_t index, Delivery* out,
+                     CellKind* state) noexcept;
+  Status Peek(LaneIndex lane, uint64_t index, Delivery* out, CellKind* state) const noexcept {
+    return Peek(view_, lane, index, out, state);
+  }
+  // The body of what was peeked at. kLeaseLost where it went on meanwhile.
+  static Status CopyPeeked(Fabric& fabric, const MailboxView& view, const Delivery& delivery,
+                           void* body) noexcept;
   // Messages not yet acked, in both lanes.
   uint64_t Depth() const noexcept;
   // Drops every message that nobody reads. Returns how many.
@@ -209,7 +216,7 @@ class Agent {
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                 uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept;
   Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;
-  bool ReadCell(const Cell& cell, Delivery* out) const noexcept;
+  static bool ReadCell(const Cell& cell, Delivery* out) noexcept;
   void Settled(LaneIndex lane, uint64_t position) noexcept;
 
   Participant* participant_ = nullptr;

@@ -25,7 +25,7 @@ uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
 }  // namespace
 
 // Copies what the header says and what is inline. False where it makes no sense: garbage.
-bool Agent::ReadCell(const Cell& cell, Delivery* out) const noexcept {
+bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
   const auto get = [&cell](CellWord word) {
     return cell.words[word].load(std::memory_order_relaxed);
   };
@@ -191,13 +191,18 @@ void Agent::Discard(const LeaseToken& token) noexcept {
 }
 
 Status Agent::CopyBody(const Delivery& delivery, void* body) noexcept {
+  return CopyPeeked(participant_->fabric(), view_, delivery, body);
+}
+
+Status Agent::CopyPeeked(Fabric& fabric, const MailboxView& view, const Delivery& delivery,
+                         void* body) noexcept {
   if (delivery.BodyIsInline()) {
     const std::string_view inline_body = delivery.InlineBody();
     if (!inline_body.empty()) std::memcpy(body, inline_body.data(), inline_body.size());
     return Status::kOk;
   }
-  const bool whole = participant_->fabric().slab().Read(delivery.chunk, body, delivery.body_bytes);
-  if (!view_.lanes[delivery.token.lane].Holds(delivery.token.position, delivery.token.word)) {
+  const bool whole = fabric.slab().Read(delivery.chunk, body, delivery.body_bytes);
+  if (!view.lanes[delivery.token.lane].Holds(delivery.token.position, delivery.token.word)) {
     return Status::kLeaseLost;
   }
   return whole ? Status::kOk : Status::kCorrupt;
@@ -256,8 +261,9 @@ Status Agent::HandOver(LeaseToken* token) noexcept {
   return Status::kOk;
 }
 
-Status Agent::Peek(LaneIndex index, uint64_t nth, Delivery* out, CellKind* state) noexcept {
-  const Lane& lane = view_.lanes[index];
+Status Agent::Peek(const MailboxView& view, LaneIndex index, uint64_t nth, Delivery* out,
+                   CellKind* state) noexcept {
+  const Lane& lane = view.lanes[index];
   const uint64_t head = lane.words()->head.load();
   for (uint64_t i = 0; i < lane.capacity(); ++i) {
     const Cell& cell = lane.At(head + i);

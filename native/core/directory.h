@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "fabric.h"
+#include "fabric_files.h"
 #include "layout.h"
 #include "status.h"
 #include "words.h"

@@ -1,129 +1,25 @@
-// Fabric: a named whole of shared files, as one process has them mapped.
+// The core as another program uses it: one header for all.
 //
 //   cfc::Failure failure;
 //   std::unique_ptr<cfc::Fabric> fabric;
-//   cfc::Fabric::OpenOrCreate("default", {}, &fabric, &failure);
+//   cfc::Fabric::OpenOrCreate("default", "", {}, &fabric, &failure);
 //   cfc::Participant me;             // this thread: a slot, a lease, a doorbell
 //   me.Register(fabric.get(), &failure);
 //   cfc::Agent bob;                  // a name, a mailbox
 //   bob.Join(&me, {.name = "bob"}, &failure);
 //   bob.Send("alice", {.body = "hello"}, cfc::Deadline::After(1'000'000'000));
 //
-// No daemon stands behind it: every process that maps the files can send, receive and repair.
+//   cfc::Delivery delivery;
+//   if (bob.Receive(&delivery, cfc::Deadline::After(-1)) == cfc::Status::kOk) {
+//     …                              // CopyBody, then
+//     bob.Ack(delivery.token);
+//   }
 //
-// Ownership: participants and agents refer to their Fabric, which outlives them. Destroying the
-// object unmaps; Destroy() removes the files.
-// Threads: any number may share one Fabric; each has a Participant of its own.
+// Every call that can fail says so by a Status; nothing throws.
 #pragma once
 
-#include <atomic>
-#include <memory>
-#include <string>
-#include <string_view>
-
-#include "doorbell.h"
-#include "layout.h"
-#include "lease.h"
-#include "mail.h"
-#include "metrics.h"
-#include "region.h"
-#include "room.h"
-#include "slab.h"
-#include "status.h"
-#include "words.h"
-
-namespace cfc {
-
-struct FabricOptions {
-  uint32_t max_agents = 2048;        // names at a time; the table has twice as many entries
-  uint32_t max_participants = 4096;  // processes and threads at a time
-  uint32_t mailbox_cells = 1024;     // work lane of an agent that asks for nothing else
-  uint64_t mail_segment_bytes = 4u << 20;
-  uint64_t slab_segment_bytes = 4u << 20;
-  uint64_t slab_max_bytes = 256u << 20;    // of all bodies that exceed a cell
-  uint64_t sender_slab_bytes = 64u << 20;  // of one sender's
-  uint32_t histograms = 64;
-};
-
-class Fabric {
- public:
-  Fabric(const Fabric&) = delete;
-  Fabric& operator=(const Fabric&) = delete;
-  ~Fabric();
-
-  // base: directory that holds fabrics, DefaultBasePath() where empty.
-  // kExists, kNoSpace (need_bytes, have_bytes), kForeign, kNotRegular, kInvalid, kSystem.
-  static Status Create(std::string_view name, const std::string& base, const FabricOptions& options,
-                       std::unique_ptr<Fabric>* out, Failure* failure);
-  // kNoFabric, kForeign, kNotRegular, kCorrupt, kLayout, kInvalid, kSystem.
-  static Status Open(std::string_view name, const std::string& base, std::unique_ptr<Fabric>* out,
-                     Failure* failure);
-  static Status OpenOrCreate(std::string_view name, const std::string& base,
-                             const FabricOptions& options, std::unique_ptr<Fabric>* out,
-                             Failure* failure);
-  // Removes the files. Who has them mapped goes on, apart from everybody else. kNoFabric.
-  static Status Destroy(std::string_view name, const std::string& base, Failure* failure);
-
-  const std::string& name() const noexcept { return name_; }
-  const Directory& directory() const noexcept { return directory_; }
-  const FabricOptions& options() const noexcept { return options_; }
-  const uint8_t* uuid() const noexcept { return control_.header().fabric_uuid; }
-  // kCorrupt (a file was truncated under its mapping, and somebody here met that), kRemoved, kOk.
-  Status Check() const noexcept;
-  // The first half of Check, without a system call.
-  bool Lost() const noexcept;
-  uint64_t SharedBytes() const noexcept;
-
-  // ---- parts, for the other classes of the core
-
-  uint32_t slots() const noexcept { return options_.max_participants; }
-  // slot: 1 to slots(). Range-checked: out of range answers null.
-  Slot* SlotAt(uint32_t slot) const noexcept;
-  ControlWords& words() const noexcept { return *words_; }
-  Wants& wants() noexcept { return wants_; }
-  Entry* entries() const noexcept { return entries_; }
-  uint32_t entry_count() const noexcept { return entry_count_; }
-  MailStore& mail() noexcept { return mail_; }
-  Slab& slab() noexcept { return slab_; }
-  Metrics& metrics() noexcept { return metrics_; }
-
-  // True when `owner` is proven gone: its slot was reissued or reaped, or the kernel dropped its
-  // lease. Doubt is no proof.
-  bool ProvenDead(Owner owner) noexcept;
-  // The same for the holder of an agent.
-  bool HolderDead(uint64_t holder) noexcept;
-
-  // Wakes the participant behind `slot` if it is parked. Returns whether this woke it.
-  bool Ring(uint32_t slot) noexcept;
-  // Wakes one parked reader of the mailbox other than `except`. Returns whether there was one.
-  bool RingReaders(const MailboxView& view, Owner except) noexcept;
-  // After the head of a lane moved: wakes as many waiting senders as cells came free.
-  void PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept;
-  // Frees what is done at the head, with the chunks behind it, and wakes who waits for room.
-  uint32_t Reclaim(const MailboxView& view, uint32_t lane) noexcept;
-
-  // The FIFO of a slot whose event loop sleeps on it, made at its first park. -1: errno says why.
-  int OpenBell(uint32_t slot) noexcept;
-
- private:
-  Fabric() = default;
-  Status AttachFiles(Failure* failure);
-  void WriteBell(uint32_t slot) noexcept;
-
-  std::string name_;
-  Directory directory_;
-  Region control_;
-  FabricOptions options_;
-  ControlWords* words_ = nullptr;
-  Slot* slots_ = nullptr;
-  Entry* entries_ = nullptr;
-  uint32_t entry_count_ = 0;
-  Wants wants_;
-  MailStore mail_;
-  Slab slab_;
-  Metrics metrics_;
-  std::unique_ptr<std::atomic<int>[]> bells_;  // 1 + descriptor of FIFOs that this process rang
-  std::atomic<uint32_t> open_bells_{0};
-};
-
-}  // namespace cfc
+#include "agent.h"
+#include "directory.h"
+#include "fabric_files.h"
+#include "participant.h"
+#include "reaper.h"

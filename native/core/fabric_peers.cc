@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "fabric.h"
+#include "fabric_files.h"
 #include "futex.h"
 
 namespace cfc {
@@ -96,8 +96,12 @@ void Fabric::WriteBell(uint32_t slot) noexcept {
 bool Fabric::Ring(uint32_t index) noexcept {
   Slot* const slot = SlotAt(index);
   if (!slot) return false;
+  Doorbell bell(&slot->doorbell);
+  if (!bell.IsParked()) return false;
+  // The dead stay parked until their slot is given out again; a ring for them would be lost.
+  if (SlotStateOf(slot->word.load()) != SlotState::kLive) return false;
   bool woke = false;
-  Doorbell(&slot->doorbell).Ring([&](bool in_loop) {
+  bell.Ring([&](bool in_loop) {
     woke = true;
     if (in_loop) {
       WriteBell(index);

@@ -101,8 +101,8 @@ class LaneBaseOf {
     census.aborted = VoidCount(words_->voids[kAborted - 1].load());
     census.dropped = VoidCount(words_->voids[kDropped - 1].load());
     census.dead_lettered = VoidCount(words_->voids[kDeadLettered - 1].load());
-    census.acked = static_cast<uint32_t>(census.head) - census.aborted - census.dropped -
-                   census.dead_lettered;
+    census.acked =
+        static_cast<uint32_t>(census.head) - census.aborted - census.dropped - census.dead_lettered;
     // The position at the head may be counted already, by somebody who did not get to pass it.
     const auto next = static_cast<uint32_t>(census.head + 1);
     for (const auto& tally : words_->voids) {

@@ -103,7 +103,7 @@ struct EntryOf {
   typename Memory::Word role[kMaxNameBytes / 8];
   typename Memory::Word team[kMaxNameBytes / 8];
   typename Memory::Word parent[kMaxNameBytes / 8];
-  typename Memory::Word lengths;  // name 8 | role 8 | team 8 | parent 8
+  typename Memory::Word lengths;  // parent 8 | team 8 | role 8 | name 8, in the low half
   typename Memory::Word spare2[15];
 };
 using Entry = EntryOf<NativeMemory>;
@@ -188,7 +188,7 @@ enum class BoxKind : uint32_t { kFree = 0, kClaimed = 1, kOwned = 2 };
 template <class Memory>
 struct MailboxWordsOf {
   alignas(kLineBytes) typename Memory::Word word;  // generation 32 | owner 24 | kind 4
-  typename Memory::Word agent;                     // entry generation 32 | entry index 32
+  typename Memory::Word agent;  // index of the directory entry that it was claimed for
   typename Memory::Word spare[14];
   alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
   LaneWordsOf<Memory> lanes[kLanes];

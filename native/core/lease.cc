@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <mutex>
 
 namespace cfc {
 namespace {
@@ -15,6 +16,11 @@ constexpr int kMost = 4096;
 
 std::atomic<int> held[kMost];  // 1 + descriptor, 0: free
 std::atomic<uint32_t> forks{0};
+// Held while a lock is taken and not yet in the table: no fork falls between the two.
+std::mutex taking;
+
+void BeforeFork() { taking.lock(); }
+void AfterFork() { taking.unlock(); }
 
 void CloseInChild() {
   for (auto& entry : held) {
@@ -22,6 +28,7 @@ void CloseInChild() {
     if (fd >= 0) close(fd);
   }
   forks.fetch_add(1);
+  taking.unlock();
 }
 
 struct flock ByteOf(uint32_t slot, short type) noexcept {
@@ -51,8 +58,9 @@ Lease& Lease::operator=(Lease&& other) noexcept {
 }
 
 Status Lease::Acquire(const Directory& directory, uint32_t slot, Lease* out) noexcept {
-  static const int registered = pthread_atfork(nullptr, nullptr, CloseInChild);
+  static const int registered = pthread_atfork(BeforeFork, AfterFork, CloseInChild);
   if (registered != 0) return Status::kSystem;
+  const std::lock_guard<std::mutex> lock_out_forks(taking);
   char name[16];
   LeaseFileName(slot, name);
   Descriptor fd(openat(directory.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));

@@ -169,7 +169,10 @@ Status MailStore::Allocate(Owner me, uint32_t work_cells, uint64_t* ref, Mailbox
         segment->hint.store(index + 1, std::memory_order_relaxed);
         *ref = PackMailboxRef(found.box, generation);
         for (auto& lane : found.lanes) {
-          if (lane.Reopen() != Status::kOk) return Status::kBusy;
+          if (lane.Reopen() != Status::kOk) {  // damaged: nobody else gets it to open either
+            Free(me, *ref);
+            return Status::kCorrupt;
+          }
         }
         for (auto& reader : found.words->readers) reader.store(0);
         *view = found;

@@ -61,6 +61,7 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       slot->agent_hint.store(0);
       for (auto& intent : slot->intents) intent.store(0);
       fabric->wants().Of(index).store(0);
+      Doorbell(&slot->doorbell).Unpark();  // of one who died asleep
       if (!slot->word.compare_exchange_strong(word, PackSlot(generation, 0, SlotState::kLive))) {
         continue;
       }

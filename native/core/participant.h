@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "clock.h"
-#include "fabric.h"
+#include "fabric_files.h"
 #include "guard.h"
 #include "lease.h"
 #include "status.h"

@@ -110,7 +110,8 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
   }
   CFC_FAIL_POINT("repair.cells");
 
-  const uint64_t wanted = fabric.wants().Withdraw(owner);
+  // Passed on before it is forgotten: a repairer that dies in between leaves it to the next.
+  const uint64_t wanted = fabric.wants().WantOf(owner);
   if (wanted != 0) {
     fabric.mail().ForEach([&](const MailboxView& view) {
       for (uint32_t lane = 0; lane < kLanes; ++lane) {
@@ -120,6 +121,7 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
         }
       }
     });
+    fabric.wants().Withdraw(owner);
   }
   CFC_FAIL_POINT("repair.wants");
 

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "fabric.h"
+#include "fabric_files.h"
 #include "words.h"
 
 namespace cfc {

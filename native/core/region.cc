@@ -185,6 +185,8 @@ bool ReadFileInfo(int fd, const char* name, FileInfo* out) noexcept {
   out->links = info.stx_nlink;
   out->bytes = info.stx_size;
   out->blocks_512 = info.stx_blocks;
+  out->device = uint64_t{info.stx_dev_major} << 32 | info.stx_dev_minor;
+  out->inode = info.stx_ino;
   return true;
 }
 

@@ -51,6 +51,8 @@ struct FileInfo {
   uint32_t links = 0;
   uint64_t bytes = 0;
   uint64_t blocks_512 = 0;
+  uint64_t device = 0;
+  uint64_t inode = 0;
 };
 // name empty: of `fd` itself; else of that entry of the directory, not following a link. Sets
 // errno.

@@ -56,7 +56,13 @@ class WantsOf {
     CFC_FAIL_POINT("room.class");
   }
 
-  // Returns what `owner` wanted (a lane id, kWantSeveral or 0) and forgets it.
+  // What `owner` wants: a lane id, kWantSeveral or 0.
+  uint64_t WantOf(Owner owner) const noexcept {
+    const uint64_t seen = Of(OwnerSlot(owner)).load();
+    return WantGeneration(seen) == OwnerGeneration(owner) ? WantLane(seen) : 0;
+  }
+
+  // Forgets it, and returns what it was.
   uint64_t Withdraw(Owner owner) noexcept {
     Word& want = Of(OwnerSlot(owner));
     uint64_t seen = want.load();

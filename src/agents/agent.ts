@@ -1,7 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
 import type { Mailbox, SendFacts } from '../core/mailbox.js';
-import { type Message, parseMessageId } from '../core/message.js';
+import { type Message, type PeekedMessage, parseMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
@@ -229,7 +229,7 @@ export class Agent implements AsyncDisposable {
   }
 
   /** What waits, oldest first; nothing is leased. */
-  peek(max?: number): { message: Message; leased: boolean }[] {
+  peek(max?: number): PeekedMessage[] {
     return this.#mailbox.peek(max);
   }
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
+import { Fabric, type PeekedMessage } from '../index.js';
 import { shapeOf } from './message-shape.js';
 import { agentOption, fabricOption, jsonOption, parseCount, verb } from './options.js';
 import { writeJson, writeOut } from './terminal.js';
 import { decodeText, stripLine, table } from './text.js';
-import { visit } from './visit.js';
 
 interface PeekFlags {
   fabric: string;
@@ -22,23 +22,25 @@ export function peekVerb(): Command {
 }
 
 async function peek(flags: PeekFlags): Promise<void> {
-  await visit({ fabric: flags.fabric, as: flags.agent }, async (agent) => {
-    const waiting = agent.peek(flags.count);
-    if (flags.json || !process.stdout.isTTY) {
-      const messages = waiting.map(({ message, leased }) => ({ ...shapeOf(message), leased }));
-      await writeJson({ v: 1, agent: agent.name, messages });
-      return;
-    }
-    const rows = waiting.map(({ message, leased }) => [
-      message.id,
-      message.from,
-      message.type,
-      leased ? 'leased' : 'waiting',
-      stripLine(decodeText(message.body.subarray(0, 240)) ?? `${message.body.length} bytes`).slice(
-        0,
-        60,
-      ),
-    ]);
-    await writeOut(table(['ID', 'FROM', 'TYPE', 'STATE', 'BODY'], rows));
+  const name = flags.agent ?? '';
+  const fabric = await Fabric.open(flags.fabric);
+  try {
+    await show(name, fabric.peek(name, flags.count), flags.json ?? !process.stdout.isTTY);
+  } finally {
+    await fabric.close();
+  }
+}
+
+async function show(name: string, waiting: PeekedMessage[], json: boolean): Promise<void> {
+  if (json) {
+    const messages = waiting.map(({ message, leased }) => ({ ...shapeOf(message), leased }));
+    await writeJson({ v: 1, agent: name, messages });
+    return;
+  }
+  const rows = waiting.map(({ message, leased }) => {
+    const text = decodeText(message.body.subarray(0, 240)) ?? `${message.body.length} bytes`;
+    const state = leased ? 'leased' : 'waiting';
+    return [message.id, message.from, message.type, state, stripLine(text).slice(0, 60)];
   });
+  await writeOut(table(['ID', 'FROM', 'TYPE', 'STATE', 'BODY'], rows));
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
+import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
 import { mapVerb } from './map.js';
 import { exitCodeHelp } from './outcome.js';
@@ -25,6 +26,8 @@ export function makeProgram(): Command {
   const verbs = [
     mapVerb(),
     demoVerb(),
+    createVerb(),
+    destroyVerb(),
     psVerb(),
     sendVerb(),
     recvVerb(),

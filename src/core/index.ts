@@ -12,7 +12,13 @@ export {
   metricKinds,
 } from './counters.js';
 export { isFull, Mailbox, type MailboxOptions, type SendFacts } from './mailbox.js';
-export { type BodyKind, formatMessageId, Message, parseMessageId } from './message.js';
+export {
+  type BodyKind,
+  formatMessageId,
+  Message,
+  type PeekedMessage,
+  parseMessageId,
+} from './message.js';
 export type {
   Census,
   NativeAgentRecord as MailboxRecord,

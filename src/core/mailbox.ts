@@ -1,7 +1,13 @@
 import { CfcError } from '../errors.js';
 import { encode, encodeInto, PackedBodies } from './bodies.js';
 import { Counters } from './counters.js';
-import { formatMessageId, Message, type MessageFacts, type MessageOwner } from './message.js';
+import {
+  formatMessageId,
+  Message,
+  type MessageOwner,
+  type PeekedMessage,
+  readFacts,
+} from './message.js';
 import {
   Column,
   Expect,
@@ -279,12 +285,9 @@ export class Mailbox implements MessageOwner {
     return true;
   }
 
-  /** What waits, oldest first, control lane first; nothing is leased. */
-  peek(max = 100): { message: Message; leased: boolean }[] {
-    return this.#native.peek(max).map(({ row, from, type, body, leased }) => ({
-      message: new Message(this.#factsAt(row, 0, from, type), new Uint8Array(body), -1),
-      leased,
-    }));
+  /** What waits here, oldest first, control lane first; nothing is leased. */
+  peek(max = 100): PeekedMessage[] {
+    return this.#region.peek(this.name, max);
   }
 
   /** Messages that are not acked yet. */
@@ -396,10 +399,11 @@ export class Mailbox implements MessageOwner {
 
   #messageAt(row: number): Message {
     const { table, texts, buffer } = this.#holder;
-    const facts = this.#factsAt(
+    const facts = readFacts(
       table,
       row,
       texts[table[row + Column.from] as number] as string,
+      this.name,
       texts[table[row + Column.type] as number] as string,
     );
     const body = new Uint8Array(
@@ -408,23 +412,6 @@ export class Mailbox implements MessageOwner {
       table[row + Column.bodyBytes] as number,
     );
     return new Message(facts, body, table[row + Column.lease] as number, this);
-  }
-
-  #factsAt(table: Float64Array, row: number, from: string, type: string): MessageFacts {
-    return {
-      from,
-      to: this.name,
-      type,
-      uid: table[row + Column.uid] as number,
-      number: table[row + Column.number] as number,
-      sequence: table[row + Column.sequence] as number,
-      sentAt: table[row + Column.sentAtMs] as number,
-      attempt: table[row + Column.attempt] as number,
-      correlationUid: table[row + Column.correlationUid] as number,
-      correlationNumber: table[row + Column.correlationNumber] as number,
-      kind: table[row + Column.kind] as number,
-      flags: table[row + Column.flags] as number,
-    };
   }
 }
 

@@ -1,4 +1,4 @@
-import { MessageFlag } from './native.js';
+import { Column, MessageFlag } from './native.js';
 
 /** How a body was given to send: as bytes, as text, or as a JSON value. */
 export type BodyKind = 'bytes' | 'text' | 'json';
@@ -43,12 +43,44 @@ export interface MessageFacts {
   flags: number;
 }
 
+/** From a row of the addon's table. @internal */
+export function readFacts(
+  table: Float64Array,
+  row: number,
+  from: string,
+  to: string,
+  type: string,
+): MessageFacts {
+  return {
+    from,
+    to,
+    type,
+    uid: table[row + Column.uid] as number,
+    number: table[row + Column.number] as number,
+    sequence: table[row + Column.sequence] as number,
+    sentAt: table[row + Column.sentAtMs] as number,
+    attempt: table[row + Column.attempt] as number,
+    correlationUid: table[row + Column.correlationUid] as number,
+    correlationNumber: table[row + Column.correlationNumber] as number,
+    kind: table[row + Column.kind] as number,
+    flags: table[row + Column.flags] as number,
+  };
+}
+
+/** A message that waits, looked at without taking it. */
+export interface PeekedMessage {
+  /** Not leased: ack, nack and reply do nothing. */
+  message: Message;
+  /** Somebody has it. */
+  leased: boolean;
+}
+
 /**
  * One delivery. `body` shares a buffer with others of its batch; the buffer is never written again,
  * so a body stays valid and unchanged for as long as it is held.
  */
 export class Message {
-  /** The sender's name, as the registry has it: never taken from the payload. */
+  /** The name that the sender joined under. A field of the payload can't change it. */
   readonly from: string;
   readonly to: string;
   /** Up to 64 bytes, chosen by the sender; empty where it chose none. */

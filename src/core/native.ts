@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CfcError } from '../errors.js';
 
-/** Capacities of a new fabric; native/core/fabric.h has the defaults. */
+/** Capacities of a new fabric; native/core/fabric_files.h has the defaults. */
 export interface NativeFabricOptions {
   maxAgents?: number;
   maxParticipants?: number;
@@ -97,6 +97,7 @@ export interface NativeFabric {
   info(): NativeFabricInfo;
   watch(watching: boolean): void;
   snapshot(): NativeAgentRecord[];
+  peek(name: string, most: number): NativePeeked[] | number;
   sweep(): SweepReport;
   check(): number;
   census(): Census;
@@ -177,7 +178,6 @@ export interface NativeAgent {
   nack(lease: number, delayMs: number): number;
   handOver(lease: number): number;
   settleHeld(uid: number, number: number, ack: boolean, delayMs: number): number;
-  peek(most: number): NativePeeked[];
   depth(): number;
   clear(): number;
   setState(state: number): void;

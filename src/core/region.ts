@@ -1,5 +1,6 @@
 import { CfcError } from '../errors.js';
 import { Mailbox, type MailboxOptions } from './mailbox.js';
+import { Message, type PeekedMessage, readFacts } from './message.js';
 import {
   type Census,
   type NativeAgentRecord,
@@ -95,6 +96,22 @@ export class Region {
   agents(): NativeAgentRecord[] {
     this.#assertOpen();
     return this.#native.snapshot();
+  }
+
+  /**
+   * What waits in the mailbox of `name`, oldest first, control lane first; nothing is leased, and
+   * whoever reads there is not disturbed.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   */
+  peek(name: string, max = 100): PeekedMessage[] {
+    this.#assertOpen();
+    const peeked = this.#native.peek(name, max);
+    if (typeof peeked === 'number') throw errorOf(-peeked, { agent: name });
+    return peeked.map(({ row, from, type, body, leased }) => ({
+      message: new Message(readFacts(row, 0, from, name, type), new Uint8Array(body), -1),
+      leased,
+    }));
   }
 
   /** Every cell, chunk, slot and name, counted; exact while nobody works. */

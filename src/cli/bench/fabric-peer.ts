@@ -1,7 +1,7 @@
 // One side of a bench of cfc itself, in a process of its own.
 // Arguments: role, directory of the fabric, count, bytes
 import { Fabric } from '../../index.js';
-import { finish, Numbers, nowUs, numbered, numberOf, ready } from './peer-tools.js';
+import { finish, mostSeconds, Numbers, nowUs, numbered, numberOf, ready } from './peer-tools.js';
 
 const batchSize = 50;
 const warmUp = 200;
@@ -14,25 +14,31 @@ const roles: Record<string, () => Promise<unknown>> = {
   async send() {
     const me = await fabric.join('sender');
     const bodies = Array.from({ length: batchSize }, () => numbered(bytes));
+    const views = bodies.map(({ body }) => body);
     const beganAtUs = nowUs();
-    for (let sent = 0; sent < count; sent += batchSize) {
-      const batch = bodies.slice(0, count - sent);
-      batch.forEach(({ set }, i) => set(sent + i));
-      await me.sendBatch(
-        'receiver',
-        batch.map(({ body }) => body),
-      );
+    const until = beganAtUs + mostSeconds * 1e6;
+    for (let sent = 0, last = false; ; ) {
+      last = sent + 2 * batchSize > count || nowUs() > until;
+      for (const { set } of bodies) {
+        sent += 1;
+        set(sent - 1, last && sent % batchSize === 0);
+      }
+      await me.sendBatch('receiver', views);
+      if (last) return { sent, beganAtUs };
     }
-    return { beganAtUs };
   },
 
   async receive() {
     const me = await fabric.join('receiver');
-    const numbers = new Numbers(count);
+    const numbers = new Numbers(Math.max(count, batchSize));
     ready();
-    while (numbers.received < count) {
+    for (let ended = false; !ended; ) {
       const batch = await me.receiveBatch();
-      for (const message of batch) numbers.take(numberOf(message.body));
+      for (const message of batch) {
+        const { number, last } = numberOf(message.body);
+        numbers.take(number);
+        if (last) ended = true;
+      }
       batch.ack();
     }
     return numbers.result(nowUs());
@@ -42,12 +48,13 @@ const roles: Record<string, () => Promise<unknown>> = {
     const me = await fabric.join('sender');
     const { body, set } = numbered(bytes);
     const samples: number[] = [];
-    for (let i = 0; i < warmUp + count; i += 1) {
+    const until = performance.now() + mostSeconds * 1000;
+    for (let i = 0; i < warmUp + count && performance.now() < until; i += 1) {
       set(i);
       const beganAt = performance.now();
       const answer = await me.ask('receiver', body);
       const elapsedMs = performance.now() - beganAt;
-      if (numberOf(answer.body) !== i) throw new Error(`another answer than to ${i}`);
+      if (numberOf(answer.body).number !== i) throw new Error(`another answer than to ${i}`);
       if (i >= warmUp) samples.push(elapsedMs * 1000);
     }
     await me.send('receiver', '', { type: 'stop' });

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { setImmediate } from 'node:timers/promises';
 import { FileIpc, type FileMessage, fileIpcVariants } from './file-ipc.js';
 import { fileIpcScript } from './file-ipc-script.js';
-import { finish, Numbers, nowUs, ready } from './peer-tools.js';
+import { finish, mostSeconds, Numbers, nowUs, ready } from './peer-tools.js';
 import { openSystemSync } from './system-sync.js';
 
 const [variant = '', role = '', base = '', countText, bytesText] = process.argv.slice(2);
@@ -24,12 +24,11 @@ const numberIn = ({ payload }: FileMessage) => (payload as { n: number }).n;
 
 // ---- B, C, D: in this process. A consumer looks again at once, which no shell could afford.
 
-async function inProcess(): Promise<unknown> {
+function inProcess(): Promise<unknown> | undefined {
   const facts = fileIpcVariants[variant as keyof typeof fileIpcVariants];
   const sync = variant === 'B' ? openSystemSync() : undefined;
   if (variant === 'B' && sync === undefined) throw new Error('variant B needs perl for its syncs');
   const files = new FileIpc(base, sync === undefined ? facts : { ...facts, sync });
-  const isLast = (i: number) => i === count - 1;
 
   async function takeAll(agent: string): Promise<FileMessage[]> {
     for (;;) {
@@ -43,10 +42,13 @@ async function inProcess(): Promise<unknown> {
   const roles: Record<string, () => Promise<unknown>> = {
     send() {
       const beganAtUs = nowUs();
-      for (let i = 0; i < count; i += 1) {
-        files.send('sender', 'receiver', isLast(i) ? 'stop' : 'task', payloadOf(i, filler));
+      const until = beganAtUs + mostSeconds * 1e6;
+      let sent = 0;
+      for (; sent < count - 1 && nowUs() < until; sent += 1) {
+        files.send('sender', 'receiver', 'task', payloadOf(sent, filler));
       }
-      return Promise.resolve({ beganAtUs });
+      files.send('sender', 'receiver', 'stop', payloadOf(sent, filler));
+      return Promise.resolve({ sent: sent + 1, beganAtUs });
     },
 
     async receive() {
@@ -65,25 +67,26 @@ async function inProcess(): Promise<unknown> {
 
     async ask() {
       const samples: number[] = [];
-      for (let i = 0; i < count; i += 1) {
+      const until = performance.now() + mostSeconds * 1000;
+      for (let i = 0; i < count && performance.now() < until; i += 1) {
         const beganAt = performance.now();
-        files.send('sender', 'receiver', isLast(i) ? 'stop' : 'task', payloadOf(i, filler));
+        files.send('sender', 'receiver', 'task', payloadOf(i, filler));
         const [answer] = await takeAll('sender');
         samples.push((performance.now() - beganAt) * 1000);
         if (answer === undefined || numberIn(answer) !== i) throw new Error(`no answer to ${i}`);
       }
+      files.send('sender', 'receiver', 'stop', '{}');
       return samples;
     },
 
     async answer() {
       ready();
-      for (let stopped = false; !stopped; ) {
+      for (;;) {
         for (const { payload, type } of await takeAll('receiver')) {
+          if (type === 'stop') return {};
           files.send('receiver', 'sender', 'response', JSON.stringify(payload));
-          stopped = type === 'stop';
         }
       }
-      return {};
     },
   };
   return roles[role]?.();
@@ -109,12 +112,12 @@ function words(): string[] {
 }
 
 const readings: Record<string, (output: string) => unknown> = {
-  send: (output) => ({ beganAtUs: Number(output) * 1e6 }),
+  send: (output) => ({ sent: count, beganAtUs: Number(output) * 1e6 }),
   receive(output) {
     const numbers = new Numbers(count);
     let endedAt = 0;
     for (const piece of output.split(/^(?=#)/m)) {
-      const [, time, json = piece] = /^#([\d.]+)\n([^]*)$/.exec(piece) ?? [];
+      const [, time, json = piece] = /^#([\d.]+)\n([\s\S]*)$/.exec(piece) ?? [];
       if (time !== undefined) endedAt = Number(time);
       if (json.trim() === '') continue;
       for (const message of JSON.parse(json) as FileMessage[]) numbers.take(numberIn(message));

@@ -175,26 +175,25 @@ bench_receive() {
   done
 }
 
-# bench_answer: sends every payload back, until it answered the stop.
+# bench_answer: sends every payload back, until it reads the stop.
 bench_answer() {
   local messages
   while :; do
     await_mail receiver
     messages=$(receive receiver)
     remove_read receiver "$messages"
+    if [[ $messages == *'"type": "stop"'* ]]; then return 0; fi
     send receiver sender response "$(sed -n 's/^  "payload": \\(.*\\),$/\\1/p' <<<"$messages")" \\
       >/dev/null || return 1
-    if [[ $messages == *'"type": "stop"'* ]]; then return 0; fi
   done
 }
 
 # bench_ask COUNT FILLER: one question at a time; prints when each began and ended.
 bench_ask() {
-  local i type=task messages began
+  local i messages began
   for ((i = 0; i < $1; i++)); do
-    if ((i == $1 - 1)); then type=stop; fi
     began=$EPOCHREALTIME
-    send sender receiver "$type" "{\\"n\\":$i,\\"fill\\":\\"$2\\"}" >/dev/null || return 1
+    send sender receiver task "{\\"n\\":$i,\\"fill\\":\\"$2\\"}" >/dev/null || return 1
     await_mail sender
     messages=$(receive sender)
     echo "$began $EPOCHREALTIME"
@@ -204,6 +203,7 @@ bench_ask() {
     fi
     remove_read sender "$messages"
   done
+  send sender receiver stop '{}' >/dev/null
 }
 
 # Run rather than sourced: does what its arguments say.

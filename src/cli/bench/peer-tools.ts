@@ -10,9 +10,17 @@ export async function finish(result: unknown): Promise<void> {
   process.disconnect?.();
 }
 
-/** Microseconds since 1970: processes on one machine agree on it well enough for a run. */
+/** A run has so many messages, or as many as go in this time. */
+export const mostSeconds = 2;
+
+/** Microseconds on a clock that all processes of the machine share. */
 export function nowUs(): number {
-  return (performance.timeOrigin + performance.now()) * 1000;
+  return Number(process.hrtime.bigint() / 1000n);
+}
+
+export interface Sent {
+  sent: number;
+  beganAtUs: number;
 }
 
 /** What a receiver found. */
@@ -46,13 +54,22 @@ export class Numbers {
   }
 }
 
-/** A body of `bytes` that carries its number in the first four. */
-export function numbered(bytes: number): { body: Uint8Array; set(number: number): void } {
+const lastBit = 0x8000_0000;
+
+/** A body of `bytes` that carries its number in the first four, and whether it is the last one. */
+export function numbered(bytes: number): {
+  body: Uint8Array;
+  set(number: number, last?: boolean): void;
+} {
   const body = new Uint8Array(bytes).fill(7);
   const view = new DataView(body.buffer);
-  return { body, set: (number) => view.setUint32(0, number, true) };
+  return {
+    body,
+    set: (number, last = false) => view.setUint32(0, last ? number + lastBit : number, true),
+  };
 }
 
-export function numberOf(body: Uint8Array): number {
-  return new DataView(body.buffer, body.byteOffset, 4).getUint32(0, true);
+export function numberOf(body: Uint8Array): { number: number; last: boolean } {
+  const word = new DataView(body.buffer, body.byteOffset, 4).getUint32(0, true);
+  return { number: word % lastBit, last: word >= lastBit };
 }

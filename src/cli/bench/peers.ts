@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Fabric } from '../../index.js';
 import { FileIpc, fileIpcVariants } from './file-ipc.js';
-import type { Received } from './peer-tools.js';
+import type { Received, Sent } from './peer-tools.js';
 
 /** What one run gave: rates or times, and what became of what was sent. */
 export interface Run {
@@ -85,13 +85,13 @@ function transport(withStarter: <T>(use: (start: Starter) => Promise<T>) => Prom
   return {
     oneWay: (count, bytes) =>
       withStarter(async (start) => {
-        const [{ beganAtUs }, got] = await pairUp<{ beganAtUs: number }, Received>(
+        const [{ sent, beganAtUs }, got] = await pairUp<Sent, Received>(
           () => start('send', count, bytes),
           start('receive', count, bytes),
         );
         const seconds = (got.endedAtUs - beganAtUs) / 1e6;
         const { received, outOfOrder } = got;
-        return { samples: [received / seconds], sent: count, lost: count - received, outOfOrder };
+        return { samples: [received / seconds], sent, lost: sent - received, outOfOrder };
       }),
     roundTrip: (count, bytes) =>
       withStarter(async (start) => {
@@ -99,7 +99,7 @@ function transport(withStarter: <T>(use: (start: Starter) => Promise<T>) => Prom
           () => start('ask', count, bytes),
           start('answer', count, bytes),
         );
-        return { samples, sent: count, lost: count - samples.length, outOfOrder: 0 };
+        return { samples, sent: samples.length, lost: 0, outOfOrder: 0 };
       }),
   };
 }

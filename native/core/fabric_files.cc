@@ -1,5 +1,5 @@
 // Fabric, its files: creating, opening, checking and removing them.
-#include "fabric.h"
+#include "fabric_files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -72,11 +72,10 @@ void RemoveTree(int parent, const char* name) noexcept {
 }
 
 bool StandsAt(const Directory& parent, const std::string& name, const Directory& child) noexcept {
-  struct stat there;
-  struct stat ours;
-  return fstatat(parent.fd(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-         fstat(child.fd(), &ours) == 0 && there.st_dev == ours.st_dev &&
-         there.st_ino == ours.st_ino;
+  FileInfo there;
+  FileInfo ours;
+  return ReadFileInfo(parent.fd(), name.c_str(), &there) && ReadFileInfo(child.fd(), "", &ours) &&
+         there.device == ours.device && there.inode == ours.inode;
 }
 
 // What creators and destroyers that died left behind: half made directories carry a lock that the

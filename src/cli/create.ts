@@ -1,0 +1,64 @@
+import { type Command, Option } from 'commander';
+import { Fabric, type FabricProfile } from '../index.js';
+import { fabricOption, jsonOption, verb } from './options.js';
+import { say, writeJson, writeOut } from './terminal.js';
+
+interface CreateFlags {
+  fabric: string;
+  profile: FabricProfile;
+  json?: boolean;
+}
+
+interface DestroyFlags {
+  fabric: string;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export function createVerb(): Command {
+  return verb('create', 'make a fabric, if it is not there yet')
+    .addOption(fabricOption())
+    .addOption(
+      new Option('--profile <size>', 'how much room a new one has')
+        .choices(['small', 'default', 'large'])
+        .default('default'),
+    )
+    .addOption(jsonOption())
+    .action(create);
+}
+
+export function destroyVerb(): Command {
+  return verb('destroy', 'remove a fabric, with every message in it')
+    .addOption(fabricOption())
+    .option('--dry-run', 'only say what would go')
+    .addOption(jsonOption())
+    .action(destroy);
+}
+
+async function create({ fabric: name, profile, json }: CreateFlags): Promise<void> {
+  const fabric = await Fabric.open(name, { create: true, profile });
+  const { path, sharedBytes } = fabric.info();
+  await fabric.close();
+  if (json) await writeJson({ v: 1, fabric: name, path, sharedBytes });
+  else await writeOut(`${path}\n`);
+  say(`next: cfc recv --agent bob --fabric ${name}, and cfc send bob hello from elsewhere`);
+}
+
+async function destroy({ fabric: name, dryRun = false, json }: DestroyFlags): Promise<void> {
+  const fabric = await Fabric.open(name);
+  const { path } = fabric.info();
+  const agents = fabric.snapshot();
+  const living = agents.filter(({ liveness }) => liveness === 'alive').length;
+  const { queued } = fabric.census();
+  await fabric.close();
+  if (!dryRun) await Fabric.destroy(name);
+  const gone = { fabric: name, path, agents: agents.length, living, queued, dryRun };
+  if (json) {
+    await writeJson({ v: 1, ...gone });
+    return;
+  }
+  const verbed = dryRun ? 'would remove' : 'removed';
+  await writeOut(
+    `${verbed} ${path}: ${agents.length} agents (${living} alive), ${queued} messages\n`,
+  );
+}
