@@ -1,134 +1,96 @@
-// Runs the benches against their rivals, alternating, and prints figures, ratios and targets.
+// Runs the benches against their rivals, by turns, and prints figures, ratios and targets.
 //
-//   npm run bench                      all, five interleaved pairs each
-//   npm run bench -- --only ask        those whose name has `ask` in it
-//   npm run bench -- --pairs 1 --scale 0.1 --json
+//   npm run bench                        all, five rounds each
+//   npm run bench -- --only ask          those whose name has `ask` in it
+//   npm run bench -- --group native      the core in C++ (js: JavaScript)
+//   npm run bench -- --placement 2cores  another one than each bench has: 1core, 2cores, free
+//   npm run bench -- --pairs 1 --scale 0.01 --json
+//   npm run bench -- --markdown docs/performance.md    and writes the table there
+//   npm run bench -- --minutes 10        at full rate for so long, then the ledger
 //
 // A bench of ours that loses or reorders a message fails; nothing here asserts a speed.
 import { parseArgs } from 'node:util';
-import { type Case, cases } from './cases.js';
-import { describeMachine, loadAverage } from './lib/machine.js';
-import { type Ratio, ratioOf, type Summary, summarize } from './lib/statistics.js';
-
-interface Row {
-  name: string;
-  unit: string;
-  placement: string;
-  ours: Summary;
-  against?: string;
-  rival?: Summary;
-  ratio?: Ratio;
-  ratioP99?: Ratio;
-  targetRatio?: number;
-  targetRatioP99?: number;
-  target?: number;
-}
+import { cases, leftOut } from './cases.js';
+import type { Case } from './lib/case.js';
+import type { Placement } from './lib/children.js';
+import { describe, describeMachine } from './lib/machine.js';
+import { measure, type Row } from './lib/measure.js';
+import { buildNative, missing } from './lib/native.js';
+import { render } from './lib/print.js';
+import { toJson, toMarkdown, updateSection } from './lib/report.js';
+import { nativeCases } from './native-cases.js';
+import { printLedger, soak } from './soak.js';
 
 const { values } = parseArgs({
   options: {
     pairs: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    group: { type: 'string', default: 'js,native' },
+    placement: { type: 'string' },
+    minutes: { type: 'string' },
+    markdown: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
-const pairs = Number(values.pairs);
-const machine = describeMachine();
 const progress = (text: string) => process.stderr.write(text);
+const print = (text: string) => {
+  if (!values.json) console.log(text);
+};
 
-if (!values.json) {
-  const { cpu, cpus, kernel, node, commit } = machine;
-  console.log(`${cpu}, ${cpus} CPUs, Linux ${kernel}, Node ${node}, commit ${commit}`);
-  console.log(`load ${loadAverage()} at the start, ${pairs} interleaved pairs\n`);
-}
+const rounds = positive('pairs', values.pairs);
+const scale = positive('scale', values.scale);
+const placement = placementOf(values.placement);
+const machine = describeMachine();
+print(describe(machine));
 
-const rows: Row[] = [];
-for (const bench of cases(Number(values.scale))) {
-  if (!bench.name.includes(values.only)) continue;
-  const row = await measure(bench);
-  rows.push(row);
-  if (!values.json) console.log(`${render(row)}\n`);
-}
-if (values.json) console.log(JSON.stringify(report(rows)));
+if (values.minutes === undefined) await runCases();
+else await runSoak(positive('minutes', values.minutes));
 
-async function measure(bench: Case): Promise<Row> {
-  const ours: number[][] = [];
-  const rivals: number[][] = [];
-  progress(`${bench.name} (${bench.placement}) `);
-  for (let pair = 0; pair < pairs; pair += 1) {
-    ours.push(await bench.ours());
-    if (bench.rival) rivals.push(await bench.rival.run());
-    progress('.');
+async function runCases(): Promise<void> {
+  print(`${rounds} interleaved rounds\n`);
+  const rows: Row[] = [];
+  for (const bench of chosen()) {
+    progress(`${bench.name} (${bench.placement}) `);
+    const row = await measure(bench, rounds, () => progress('.'));
+    progress('\n');
+    rows.push(row);
+    print(`${render(row)}\n`);
   }
-  progress('\n');
-  const row: Row = {
-    name: bench.name,
-    unit: bench.unit,
-    placement: bench.placement,
-    ours: summarize(ours.flat()),
-  };
-  if (bench.rival) {
-    const middle = (runs: number[][]) => runs.map((samples) => summarize(samples).median);
-    const tail = (runs: number[][]) => runs.map((samples) => summarize(samples).p99);
-    row.against = bench.rival.name;
-    row.rival = summarize(rivals.flat());
-    row.ratio = ratioOf(middle(ours), middle(rivals));
-    if (bench.unit === 'us') row.ratioP99 = ratioOf(tail(ours), tail(rivals));
+  if (values.json) console.log(JSON.stringify(toJson(machine, rows)));
+  if (values.markdown) updateSection(values.markdown, toMarkdown(machine, rows, rounds));
+}
+
+function chosen(): Case[] {
+  const groups = values.group.split(',');
+  const all: Case[] = [];
+  if (groups.includes('native')) {
+    const reason = buildNative();
+    const left = reason ?? missing('boost_mq');
+    if (left !== undefined) progress(`${left}\n`);
+    if (reason === undefined) all.push(...nativeCases(scale, placement));
   }
-  if (bench.targetRatio !== undefined) row.targetRatio = bench.targetRatio;
-  if (bench.targetRatioP99 !== undefined) row.targetRatioP99 = bench.targetRatioP99;
-  if (bench.target !== undefined) row.target = bench.target;
-  return row;
-}
-
-function render(row: Row): string {
-  const smaller = row.unit === 'us';
-  const lines = [`${row.name} [${row.placement}]`];
-  const figures = (summary: Summary) =>
-    smaller
-      ? `p50 ${show(summary.median)}  p99 ${show(summary.p99)}  p999 ${show(summary.p999)} us`
-      : `${show(summary.median)} ${row.unit}`;
-  const aim = row.target === undefined ? '' : `   target ${show(row.target)}`;
-  lines.push(`  cfc          ${figures(row.ours)}${aim}`);
-  if (row.rival && row.ratio) {
-    lines.push(`  ${(row.against ?? '').padEnd(12)} ${figures(row.rival)}`);
-    lines.push(`  ratio        ${showRatio(row.ratio)}${aimOf(row.targetRatio, smaller)}`);
-    if (row.ratioP99) {
-      lines.push(`  ratio p99    ${showRatio(row.ratioP99)}${aimOf(row.targetRatioP99, smaller)}`);
-    }
+  if (groups.includes('js')) {
+    for (const reason of leftOut()) progress(`${reason}\n`);
+    all.push(...cases(scale, placement));
   }
-  return lines.join('\n');
+  return all.filter(({ name }) => name.includes(values.only));
 }
 
-function show(value: number): string {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
-  if (value >= 1e4) return `${(value / 1e3).toFixed(0)} k`;
-  return value >= 100 ? value.toFixed(0) : value.toFixed(2);
+async function runSoak(minutes: number): Promise<void> {
+  const ledger = await soak(minutes, progress);
+  if (values.json) console.log(JSON.stringify({ v: 1, machine, ledger }));
+  else printLedger(ledger);
+  if (ledger.difference !== 0) process.exitCode = 1;
 }
 
-function showRatio({ median, low, high }: Ratio): string {
-  return `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`--${name} is a number above 0`);
+  return value;
 }
 
-function aimOf(target: number | undefined, smaller: boolean): string {
-  return target === undefined ? '' : `   target ${smaller ? '<=' : '>='} ${target}`;
-}
-
-function report(all: readonly Row[]): unknown {
-  return {
-    v: 1,
-    machine,
-    results: all.map(({ name, placement, unit, ours }) => ({
-      name: `${name} [${placement}]`,
-      unit,
-      median: ours.median,
-      p99: ours.p99,
-      runs: ours.runs,
-    })),
-    ratios: all.flatMap(({ name, placement, against, ratio, ratioP99 }) =>
-      ratio === undefined
-        ? []
-        : [{ name: `${name} [${placement}]`, against, ratio: ratio.median, bounds: ratio, ratioP99 }],
-    ),
-  };
+function placementOf(text: string | undefined): Placement | undefined {
+  if (text === undefined || text === '1core' || text === '2cores' || text === 'free') return text;
+  throw new Error('--placement is 1core, 2cores or free');
 }

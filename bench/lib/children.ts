@@ -16,33 +16,61 @@ export function startPeer(
   args: readonly string[],
   placement: Placement,
   side: 0 | 1,
+  limitMs = watchdogMs,
 ): Peer {
-  const file = fileURLToPath(new URL(`../peers/${peer}.ts`, import.meta.url));
-  const node = [process.execPath, '--import', 'tsx', file, ...args];
-  const pinned = placement === 'free' ? node : ['taskset', '-c', cpuOf(placement, side), ...node];
-  const [command, ...rest] = pinned as [string, ...string[]];
-  return new Peer(spawn(command, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }), peer);
+  return start(peer, peerCommand(peer, args, placement, side), limitMs);
 }
 
-function cpuOf(placement: Placement, side: 0 | 1): string {
-  return placement === '2cores' ? String(side) : '0';
+/** The same for a program of the package: what `cfc bench` runs as well. */
+export function startPackaged(
+  program: string,
+  args: readonly string[],
+  placement: Placement,
+  side: 0 | 1,
+): Peer {
+  const file = fileURLToPath(new URL(`cli/bench/${program}.js`, import.meta.resolve('cfc')));
+  return start(program, pinned([process.execPath, file, ...args], placement, side));
+}
+
+/** The command line of a peer, for one that starts its other side itself. */
+export function peerCommand(
+  peer: string,
+  args: readonly string[],
+  placement: Placement,
+  side: 0 | 1,
+): string[] {
+  const file = fileURLToPath(new URL(`../peers/${peer}.ts`, import.meta.url));
+  return pinned([process.execPath, '--import', 'tsx', file, ...args], placement, side);
+}
+
+function pinned(command: string[], placement: Placement, side: 0 | 1): string[] {
+  if (placement === 'free') return command;
+  return ['taskset', '-c', placement === '2cores' ? String(side) : '0', ...command];
+}
+
+function start(name: string, command: readonly string[], limitMs = watchdogMs): Peer {
+  const [program, ...args] = command as [string, ...string[]];
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  return new Peer(child, name, limitMs);
 }
 
 export class Peer {
   readonly #name: string;
+  readonly #child: ChildProcess;
   readonly #messages: unknown[] = [];
   readonly #spoke: Promise<void>;
   readonly #exit: Promise<number | null>;
 
-  constructor(child: ChildProcess, name: string) {
+  constructor(child: ChildProcess, name: string, limitMs = watchdogMs) {
     this.#name = name;
+    this.#child = child;
     this.#spoke = new Promise((resolve) => {
       child.on('message', (message) => {
         this.#messages.push(message);
         resolve();
       });
     });
-    const watchdog = setTimeout(() => child.kill('SIGKILL'), watchdogMs);
+    const watchdog = setTimeout(() => child.kill('SIGKILL'), limitMs);
     this.#exit = once(child, 'exit').then(([code]) => {
       clearTimeout(watchdog);
       return code as number | null;
@@ -62,9 +90,21 @@ export class Peer {
     return this.#messages.at(-1) as T;
   }
 
-  /** For a peer without a result. */
-  async done(): Promise<void> {
-    const code = await this.#exit;
-    if (code !== 0) throw new Error(`${this.#name} ended with ${code}`);
+  /** Ends it, if it still runs. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+/** What both sides found, the near one first. Neither is left running. */
+export async function pairUp<Near, Far>(near: () => Peer, far: Peer): Promise<[Near, Far]> {
+  let other: Peer | undefined;
+  try {
+    await far.ready();
+    other = near();
+    return await Promise.all([other.result<Near>(), far.result<Far>()]);
+  } finally {
+    other?.kill();
+    far.kill();
   }
 }

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 
@@ -8,7 +8,12 @@ export interface Machine {
   cpus: number;
   kernel: string;
   node: string;
+  cfc: string;
   commit: string;
+  /** What builds the C++ benches. */
+  compiler: string;
+  /** Of the last minute, when the benches began: figures taken beside other work say so. */
+  load: number;
 }
 
 export function describeMachine(): Machine {
@@ -17,13 +22,32 @@ export function describeMachine(): Machine {
     cpus: availableParallelism(),
     kernel: release(),
     node: process.version,
+    cfc: packageVersion(),
     commit: commit(),
+    compiler: compiler(),
+    load: loadAverage(),
   };
 }
 
-/** Load of the machine over the last minute: a bench beside other work says so. */
-export function loadAverage(): number {
+/** In a line. */
+export function describe(machine: Machine): string {
+  const { cpu, cpus: count, kernel, node, compiler: cxx, cfc, commit: at, load } = machine;
+  const versions = `Linux ${kernel}, Node ${node}, ${cxx}, cfc ${cfc} at ${at}`;
+  return `${cpu}, ${count} CPUs, ${versions}; load ${load} at the start`;
+}
+
+function loadAverage(): number {
   return Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[0]);
+}
+
+function packageVersion(): string {
+  const manifest = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}
+
+function compiler(): string {
+  const asked = spawnSync('c++', ['--version'], { encoding: 'utf8' });
+  return asked.error === undefined ? (asked.stdout.split('\n')[0] ?? '') : 'none';
 }
 
 function commit(): string {

@@ -8,6 +8,22 @@ export async function finish(result: unknown): Promise<void> {
   process.disconnect?.();
 }
 
+/** Microseconds on a clock that all processes of the machine share. */
+export function nowUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
+}
+
+/** What a sender of a one-way bench tells. */
+export interface Sent {
+  beganAtUs: number;
+}
+
+/** What its receiver tells. */
+export interface Received {
+  received: number;
+  endedAtUs: number;
+}
+
 export function argument(index: number): string {
   const value = process.argv[2 + index];
   if (value === undefined) throw new Error(`argument ${index} is missing`);

@@ -3,6 +3,9 @@ export interface Summary {
   median: number;
   p99: number;
   p999: number;
+  low: number;
+  high: number;
+  /** Samples. */
   runs: number;
 }
 
@@ -17,6 +20,8 @@ export function summarize(samples: readonly number[]): Summary {
     median: percentile(sorted, 50),
     p99: percentile(sorted, 99),
     p999: percentile(sorted, 99.9),
+    low: sorted[0] ?? Number.NaN,
+    high: sorted.at(-1) ?? Number.NaN,
     runs: sorted.length,
   };
 }

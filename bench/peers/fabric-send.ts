@@ -1,7 +1,7 @@
 // Sends `count` numbered messages of `bytes`.
-// Arguments: fabric, directory, count, bytes, mode (batch: sendBatch of 64; one: await send)
+// Arguments: fabric, directory, count, bytes, mode (batch: sendBatch of 50; one: await send)
 import { Fabric } from 'cfc';
-import { argument, finish, numbered } from '../lib/peer.js';
+import { argument, finish, nowUs, numbered, type Sent } from '../lib/peer.js';
 
 const batchSize = 50;
 const count = Number(argument(2));
@@ -9,7 +9,7 @@ const bytes = Number(argument(3));
 const fabric = await Fabric.open(argument(0), { dir: argument(1) });
 const me = await fabric.join('sender');
 
-const beganAt = performance.now();
+const beganAtUs = nowUs();
 if (argument(4) === 'batch') {
   const bodies = Array.from({ length: batchSize }, () => numbered(bytes));
   const views = bodies.map(({ body }) => body);
@@ -24,6 +24,5 @@ if (argument(4) === 'batch') {
     await me.send('receiver', body);
   }
 }
-const elapsedMs = performance.now() - beganAt;
 await fabric.close();
-await finish({ sent: count, elapsedMs });
+await finish({ beganAtUs } satisfies Sent);

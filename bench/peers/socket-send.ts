@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { FrameReader, frameOf } from '../lib/frames.js';
-import { argument, finish, numberOf } from '../lib/peer.js';
+import { argument, finish, nowUs, numberOf, type Sent } from '../lib/peer.js';
 
 const warmUp = 500;
 const count = Number(argument(1));
@@ -13,6 +13,7 @@ const socket = connect(argument(0));
 await once(socket, 'connect');
 
 if (argument(3) === 'send') {
+  const beganAtUs = nowUs();
   for (let i = 0; i < count; i += 1) {
     const { frame } = frameOf(bytes);
     frame.writeUInt32LE(i, 4);
@@ -20,7 +21,7 @@ if (argument(3) === 'send') {
   }
   socket.end();
   await once(socket, 'close');
-  await finish({ sent: count });
+  await finish({ beganAtUs } satisfies Sent);
 } else {
   const { frame } = frameOf(bytes);
   const samples: number[] = [];

@@ -16,6 +16,7 @@ constexpr uint32_t kReplyBit = 8;
 constexpr uint32_t kAsksBit = 16;
 constexpr uint32_t kDropOldestBit = 32;
 constexpr uint32_t kReceiptBit = 64;
+constexpr uint32_t kCorrelatesBit = 128;
 
 constexpr size_t kMostTypes = 4096;  // remembered at a time
 
@@ -92,7 +93,7 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   taken_.resize(1);
 
   auto holder = info[2].As<Napi::Object>();
-  auto table = Napi::Float64Array::New(env, kColumns * kMostTaken);
+  auto table = Napi::Float64Array::New(env, size_t{kColumns} * kMostTaken);
   table_ = table.Data();
   holder.Set("table", table);
   holder.Set("texts", Napi::Array::New(env));
@@ -194,7 +195,7 @@ bool AgentWrap::BodyOf(const Napi::Value& value, size_t* offset, std::string_vie
   return true;
 }
 
-// From info[at]: options, type, and for a reply the id that it answers.
+// From info[at]: options, type, and for an answer the id of what it answers.
 Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoing* message) {
   const uint32_t options = info[at].As<Napi::Number>().Uint32Value();
   const uint32_t type = info[at + 1].As<Napi::Number>().Uint32Value();
@@ -205,7 +206,8 @@ Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoi
   message->flags = (options & kReplyBit ? kFlagReply : 0) | (options & kAsksBit ? kFlagAsks : 0);
   message->when_full = options & kDropOldestBit ? FullPolicy::kDropOldest : FullPolicy::kReject;
   message->wants_receipt = options & kReceiptBit;
-  if (options & kReplyBit) message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
+  if (options & kCorrelatesBit)
+    message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
   return Status::kOk;
 }
 

@@ -9,8 +9,9 @@
 namespace cfc::binding {
 namespace {
 
-constexpr size_t kArenaBytes = 64 * 1024;  // shared by small bodies, taken one after the other
-constexpr size_t kMostTexts = 8192;        // senders and types remembered at a time
+constexpr size_t kArenaBytes =
+    size_t{64} * 1024;               // shared by small bodies, taken one after the other
+constexpr size_t kMostTexts = 8192;  // senders and types remembered at a time
 
 }  // namespace
 
@@ -166,7 +167,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
       agent_.Nack(delivery.token, 0);
       continue;
     }
-    double* const row = table_ + delivered * kColumns;
+    double* const row = table_ + size_t{delivered} * kColumns;
     WriteRow(env, row, delivery);
     row[kBodyOffset] = static_cast<double>(offset + used);
     row[kLeaseColumn] = KeepLease(delivery.token);

@@ -17,8 +17,8 @@ namespace cfc::binding {
 class BufferPool {
  public:
   // Blocks of at least this size are worth keeping; smaller ones come from the arena.
-  static constexpr size_t kLeastBytes = 128 * 1024;
-  static constexpr size_t kMostKeptBytes = 64 * 1024 * 1024;
+  static constexpr size_t kLeastBytes = size_t{128} * 1024;
+  static constexpr size_t kMostKeptBytes = size_t{64} * 1024 * 1024;
 
   BufferPool() = default;
   BufferPool(const BufferPool&) = delete;

@@ -1,13 +1,14 @@
 #include "children.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 
 #include "core/clock.h"
 #include "core/directory.h"
@@ -20,9 +21,9 @@ namespace {
 
 constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kLongestPauseNs = 2 * kSecondNs;
-constexpr uint32_t kBurst = 20;          // starts within a second before it has to wait for the next
+constexpr uint32_t kBurst = 20;  // starts within a second before it has to wait for the next
 constexpr uint32_t kFailuresToGiveUp = 12;
-constexpr uint32_t kStartsAtOnce = 8;    // then look at what else there is to do
+constexpr uint32_t kStartsAtOnce = 8;  // then look at what else there is to do
 
 int OpenPidfd(pid_t pid) noexcept {
 #ifdef SYS_pidfd_open
@@ -99,7 +100,8 @@ void Children::Start(Child* child) {
   child->pid = 0;
   child->why = std::string("can't be started: ") + std::strerror(errno);
   ++child->failures;
-  child->start_at_ns = now + std::min(kLongestPauseNs, int64_t{10'000'000} << std::min(child->failures, 10u));
+  child->start_at_ns =
+      now + std::min(kLongestPauseNs, int64_t{10'000'000} << std::min(child->failures, 10u));
 }
 
 bool Children::Joined(const Child& child) const {
@@ -121,14 +123,14 @@ void Children::Died(size_t index, int status, bool known_status) {
   child.adopted.Reset();
   child.start_at_ns = 0;
   if (!began) {
-    child.start_at_ns =
-        MonotonicNs() + std::min(kLongestPauseNs, int64_t{5'000'000} << std::min(child.failures, 10u));
+    child.start_at_ns = MonotonicNs() + std::min(kLongestPauseNs, int64_t{5'000'000} << std::min(
+                                                                      child.failures, 10u));
   }
   died_.push_back(index);
 }
 
-// Who is our child, but none that we started, lost its parent: a living worker of a coordinator that
-// died (of our group), or something that a dead worker's command left.
+// Who is our child, but none that we started, lost its parent: a living worker of a coordinator
+// that died (of our group), or something that a dead worker's command left.
 void Children::KillLeftovers() {
   const pid_t group = getpgrp();
   for (const pid_t pid : ListChildren()) {

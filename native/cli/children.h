@@ -10,13 +10,13 @@
 // Threads: one, the only one of the process.
 #pragma once
 
+#include <poll.h>
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <poll.h>
-#include <sys/types.h>
 
 #include "core/fabric.h"
 #include "core/region.h"

@@ -1,13 +1,14 @@
 #include "command.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 
 #include "core/clock.h"
 #include "processes.h"
@@ -17,6 +18,7 @@ namespace cfc {
 namespace {
 
 constexpr int64_t kTreePatienceNs = 5'000'000'000;
+constexpr int kMostSpawns = 16;
 // No process or descriptor to be had: others will end sooner or later. How long to go on trying.
 constexpr int64_t kResourcePatienceNs = 60'000'000'000;
 
@@ -110,8 +112,21 @@ pid_t Command::Start(const std::vector<std::string>& arguments, bool with_input,
   return Spawn(program_.c_str(), arguments, options);
 }
 
+// Somebody who kills one of our workers may hit its child that is about to become the program, and
+// still looks like a worker. That was no answer of the program's.
 CommandResult Command::Run(const std::vector<std::string>& arguments,
                            const std::string_view* input) {
+  bool ran = true;
+  CommandResult result = RunOnce(arguments, input, &ran);
+  for (int tries = 0; !ran && tries < kMostSpawns; ++tries) {
+    result = RunOnce(arguments, input, &ran);
+  }
+  return result;
+}
+
+CommandResult Command::RunOnce(const std::vector<std::string>& arguments,
+                               const std::string_view* input, bool* ran) {
+  *ran = true;
   CommandResult result;
   Descriptor in, out, err;
   const Deadline patience = Deadline::After(kResourcePatienceNs);
@@ -138,9 +153,12 @@ CommandResult Command::Run(const std::vector<std::string>& arguments,
 
   std::string_view rest = input ? *input : std::string_view();
   for (;;) {
-    int status = 0;
-    const pid_t ended = waitpid(pid, &status, WNOHANG);
-    if (ended == pid) {
+    siginfo_t ended = {};
+    if (waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        ended.si_pid == pid) {
+      *ran = ended.si_code == CLD_EXITED || !EndedBeforeExec(pid);
+      int status = 0;
+      waitpid(pid, &status, 0);
       result.exit_code = ExitCode(status);
       break;
     }

@@ -29,8 +29,8 @@ struct CommandResult {
 
 class Command {
  public:
-  // program: its file; arguments: its name and its arguments. keep_bytes: of each stream; what comes
-  // after that is read and thrown away.
+  // program: its file; arguments: its name and its arguments. keep_bytes: of each stream; what
+  // comes after that is read and thrown away.
   Command(std::string program, std::vector<std::string> arguments, size_t keep_bytes);
 
   // With `argument` as one more argument.
@@ -43,6 +43,8 @@ class Command {
 
  private:
   CommandResult Run(const std::vector<std::string>& arguments, const std::string_view* input);
+  CommandResult RunOnce(const std::vector<std::string>& arguments, const std::string_view* input,
+                        bool* ran);
   pid_t Start(const std::vector<std::string>& arguments, bool with_input, Descriptor* in,
               Descriptor* out, Descriptor* err);
 

@@ -2,14 +2,15 @@
 //
 // A message is acknowledged only once the next mailbox has accepted it, so whatever a coordinator
 // holds when it is killed comes to its successor, which finds the workers still running and learns
-// from their mailboxes who is busy. A task may reach two workers that way; the master takes the first
-// result.
+// from their mailboxes who is busy. A task may reach two workers that way; the master takes the
+// first result.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <deque>
 #include <memory>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include "children.h"
@@ -57,7 +58,7 @@ class Coordinator {
       spec.team = job_.team;
       spec.parent = job_.parent;
       // A quarter may be leased at once, and the results lie behind the tasks.
-      spec.mailbox_cells = std::max(job_.mailbox_cells, 8 * job_.workers + 64);
+      spec.mailbox_cells = std::min(8 * job_.workers + 64, kMaxLaneCells);
       status = agent_.Join(&me_, spec, &failure);
     }
     if (status == Status::kLeaseHeld) return kExitTryAgain;
@@ -73,7 +74,7 @@ class Coordinator {
       worker.name = "worker-" + job_.team + "-" + std::to_string(i);
       worker.parent = job_.name;
       worker.parent_pid = getpid();
-      worker.workers = worker.mailbox_cells = 0;
+      worker.workers = 0;
       children_->Add(worker.name, worker.ToArguments("worker"));
       Member member;
       member.route.name = worker.name;
@@ -84,10 +85,11 @@ class Coordinator {
       if (agent_.Resolve(&member.route) != Status::kOk) continue;
       member.unknown = member.route.view.lanes[kWorkLane].Depth();
       AgentRecord record;
-      member.ready = AgentDirectory(fabric_.get()).Find(member.route.name, &record) == Status::kOk &&
-                     !fabric_->HolderDead(record.holder);
+      member.ready =
+          AgentDirectory(fabric_.get()).Find(member.route.name, &record) == Status::kOk &&
+          !fabric_->HolderDead(record.holder);
     }
-    results_.push_back({{}, std::string(kTypeReady), EncodeReady(job_.workers)});
+    Report();
     return Loop();
   }
 
@@ -159,11 +161,25 @@ class Coordinator {
         results_.push_back(static_cast<Held&&>(held));
         continue;
       }
-      if (sound && held.type == kTypeReady && member) member->ready = true;
+      if (sound && held.type == kTypeReady && member) {
+        member->ready = true;
+        if (!complete_) Report();
+      }
       agent_.Ack(delivery.token);
     }
     // As much is leased as may be: room comes with the acks.
     full_ = status == Status::kFull;
+  }
+
+  // Tells the master how many workers there are to be, and once more when all of them are up.
+  void Report() {
+    uint32_t up = 0;
+    for (const Member& member : members_) up += member.ready ? 1 : 0;
+    complete_ = up == members_.size();
+    if (!reported_ || complete_) {
+      results_.push_back({{}, std::string(kTypeReady), EncodeReady(job_.workers, up)});
+    }
+    reported_ = true;
   }
 
   Member* MemberNamed(std::string_view name) {
@@ -186,7 +202,13 @@ class Coordinator {
     while (!results_.empty()) {
       Held& held = results_.front();
       const Status status = TrySend(&parent_, held);
+      if (status == Status::kNoSpace && held.type == kTypeResult) {
+        const int64_t now = MonotonicNs();
+        if (no_space_since_ns_ == 0) no_space_since_ns_ = now;
+        if (now - no_space_since_ns_ > kNoSpacePatienceNs) DropOutput(&held.body);
+      }
       if (status != Status::kOk) return;
+      no_space_since_ns_ = 0;
       if (held.token.word != 0) agent_.Ack(held.token);
       results_.pop_front();
     }
@@ -264,9 +286,12 @@ class Coordinator {
   std::vector<pollfd> pollfds_;
   size_t next_ = 0;
   bool stopping_ = false;
-  bool blocked_ = false;    // something is to be sent and found no room
-  bool full_ = false;       // we hold as many leases as we may
+  bool reported_ = false;
+  bool complete_ = false;  // all workers were up once
+  bool blocked_ = false;   // something is to be sent and found no room
+  bool full_ = false;      // we hold as many leases as we may
   bool announced_ = false;
+  int64_t no_space_since_ns_ = 0;
 };
 
 }  // namespace

@@ -60,8 +60,6 @@ bool Job::Parse(int count, char** arguments) {
         known = ParseNumber(value, &workers);
       } else if (option == "--coordinators") {
         known = ParseNumber(value, &coordinators);
-      } else if (option == "--mailbox-cells") {
-        known = ParseNumber(value, &mailbox_cells);
       } else if (option == "--parent-pid") {
         known = ParsePid(value, &parent_pid);
       } else if (option == "--keeper-pid") {
@@ -101,7 +99,6 @@ std::vector<std::string> Job::ToArguments(const char* role) const {
   add("--parent-pid", std::to_string(parent_pid));
   add("--keeper-pid", std::to_string(keeper_pid));
   if (workers != 0) add("--workers", std::to_string(workers));
-  if (mailbox_cells != 0) add("--mailbox-cells", std::to_string(mailbox_cells));
   arguments.emplace_back("--");
   arguments.insert(arguments.end(), command.begin(), command.end());
   return arguments;

@@ -1,14 +1,14 @@
 // Job: what every process of a map job is told on its command line.
 //
-// The keeper is started with all of it and hands it down, with the name and the place in the tree of
-// each process that it starts.
+// The keeper is started with all of it and hands it down, with the name and the place in the tree
+// of each process that it starts.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace cfc {
 
@@ -35,8 +35,7 @@ struct Job {
   pid_t keeper_pid = 0;  // adopts the workers of a dead coordinator
   uint32_t workers = 0;
   uint32_t coordinators = 0;  // 0: workers are the keeper's own
-  uint32_t mailbox_cells = 0;
-  bool attach = false;  // the fabric is there already: an earlier keeper made it
+  bool attach = false;        // the fabric is there already: an earlier keeper made it
 
   // Fills in from what follows the role. False, with a line on stderr: it makes no sense.
   bool Parse(int count, char** arguments);

@@ -7,21 +7,26 @@
 //   -> go              the master has joined: start
 //   -> stop            end in good order
 //   <- drained         all are gone
-//   -> (end of input)  also when the master was killed: kill whoever is left, remove the fabric, exit
+//   -> (end of input)  also when the master was killed: kill whoever is left, remove the fabric,
+//   exit
 //   <- failed WHY      nothing can be started
 //
-// It is no agent: no message keeps it from seeing that its master died.
+// It is no agent: no message keeps it from seeing that its master died. It lives exactly as long as
+// its master, and so takes no notice of SIGTERM: a shutdown that signals everybody lets the master
+// drain.
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include "children.h"
 #include "core/clock.h"
 #include "core/fabric.h"
-#include "core/mail.h"
+#include "core/region.h"
 #include "job.h"
 #include "processes.h"
 #include "signals.h"
@@ -40,21 +45,43 @@ std::string TeamName(uint32_t index) {
   return name;
 }
 
-// Room for every message that can be under way, and little more.
-FabricOptions SizeFor(const Job& job) noexcept {
+// How much is kept of each stream of a command, and the memory that a result of both then takes.
+struct OutputSize {
+  uint32_t kept_bytes;
+  uint64_t chunk_bytes;
+};
+constexpr OutputSize kOutputSizes[] = {{1u << 20, 9 * (uint64_t{256} << 10)},
+                                       {(128u << 10) - 128, 256u << 10},
+                                       {(32u << 10) - 128, 64u << 10},
+                                       {(8u << 10) - 128, 16u << 10},
+                                       {(2u << 10) - 128, 4u << 10}};
+constexpr uint64_t kWaiting = 16;  // results and tasks under way besides one a worker
+
+// As much as fits twice over, at a worker's coordinator and at the master, into half of what is
+// free. So results never wait for memory that only they could give back.
+OutputSize ChooseOutput(const Job& job, uint64_t free_bytes) noexcept {
+  for (const OutputSize& size : kOutputSizes) {
+    if (2 * (job.workers + kWaiting) * size.chunk_bytes <= free_bytes / 2) return size;
+  }
+  return kOutputSizes[std::size(kOutputSizes) - 1];
+}
+
+// Room for every message that can be under way. Of the slab only what is used takes memory.
+FabricOptions SizeFor(const Job& job, const OutputSize& output, uint64_t free_bytes) noexcept {
   FabricOptions options;
   const uint32_t agents = job.workers + job.coordinators + 16;
   options.max_agents = agents;
   options.max_participants = 2 * agents + 64;  // the dead keep their slots until they are mended
   options.mailbox_cells = 64;
   options.mail_segment_bytes = agents > 128 ? 4u << 20 : 1u << 20;
-  options.slab_segment_bytes = 4u << 20;
-  // Two streams of each worker's result and its task, at the worker's and at the next hop. Only what
-  // is used takes memory.
   options.slab_max_bytes =
-      uint64_t{4} * (job.workers + 16) * (uint64_t{job.output_bytes} + (256u << 10)) + (256u << 20);
-  if (options.slab_max_bytes > uint64_t{900} * options.slab_segment_bytes) {
-    options.slab_segment_bytes = 64u << 20;
+      4 * (job.workers + kWaiting) * (output.chunk_bytes + (256u << 10)) + (256u << 20);
+  options.slab_segment_bytes = 4u << 20;  // there are five sizes of chunks, each with its own
+  while (options.slab_segment_bytes > 1u << 19 && options.slab_segment_bytes > free_bytes / 32) {
+    options.slab_segment_bytes /= 2;
+  }
+  while (options.slab_max_bytes > uint64_t{900} * options.slab_segment_bytes) {
+    options.slab_segment_bytes *= 2;
   }
   options.sender_slab_bytes = options.slab_max_bytes;
   options.histograms = 1;
@@ -67,9 +94,16 @@ class Keeper {
 
   int Run() {
     Failure failure;
-    const Status status = job_.attach
-                              ? Fabric::Open(job_.fabric, "", &fabric_, &failure)
-                              : Fabric::Create(job_.fabric, "", SizeFor(job_), &fabric_, &failure);
+    Directory base;
+    Status status = Directory::Open(DefaultBasePath(), /*create=*/true, &base, &failure);
+    if (status == Status::kOk) {
+      const uint64_t free_bytes = FreeBytes(base);
+      const OutputSize output = ChooseOutput(job_, free_bytes);
+      job_.output_bytes = output.kept_bytes;
+      status = job_.attach ? Fabric::Open(job_.fabric, "", &fabric_, &failure)
+                           : Fabric::Create(job_.fabric, "", SizeFor(job_, output, free_bytes),
+                                            &fabric_, &failure);
+    }
     if (status != Status::kOk) {
       Say("failed " + std::string(StatusText(status)) + ": " + failure.path + " " + failure.detail);
       return 1;
@@ -132,7 +166,6 @@ class Keeper {
         longest = children_->NextStartNs();
       }
       Signals::Poll(pollfds_.data(), pollfds_.size(), longest);
-      if (Signals::StopAsked()) return 0;
       if (pollfds_[0].revents == 0) continue;
       for (const std::string& word : ReadWords()) {
         if (word.empty()) return 0;  // the end
@@ -168,7 +201,7 @@ class Keeper {
     (void)unused;
   }
 
-  const Job& job_;
+  Job job_;
   std::unique_ptr<Fabric> fabric_;
   std::unique_ptr<Children> children_;
   std::vector<pollfd> pollfds_;

@@ -1,6 +1,9 @@
 // cfc-native: the processes behind `cfc map`, on the core alone. Started by `cfc`, not by people.
+#include <sys/prctl.h>
+
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "job.h"
 
@@ -19,6 +22,8 @@ int main(int count, char** arguments) {
                              {"worker", &cfc::RunWorker}};
   for (const Role& one : kRoles) {
     if (std::strcmp(role, one.name) != 0) continue;
+    // What `ps -o comm` and `top` show.
+    prctl(PR_SET_NAME, ("cfc-" + std::string(one.name)).c_str());
     cfc::Job job;
     return job.Parse(count - 2, arguments + 2) ? one.run(job) : cfc::kExitUsage;
   }

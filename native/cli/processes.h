@@ -1,17 +1,17 @@
 // Processes: starting one without a shell, and ending everything that one left behind.
 //
 // A process of a map job is the subreaper of what it starts: whatever loses its parent below it
-// becomes its child, so nothing gets away. The keeper's process group holds the keeper, coordinators
-// and workers; each command has one of its own. That is how they are told apart.
+// becomes its child, so nothing gets away. The keeper's process group holds the keeper,
+// coordinators and workers; each command has one of its own. That is how they are told apart.
 //
 // Threads: one, the only one of the process.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace cfc {
 
@@ -25,6 +25,9 @@ struct SpawnOptions {
 // (no process to be had), or the program can't be executed.
 pid_t Spawn(const char* program, const std::vector<std::string>& arguments,
             const SpawnOptions& options) noexcept;
+
+// A child of ours that ended and was not reaped yet: was it killed before it became the program?
+bool EndedBeforeExec(pid_t pid) noexcept;
 
 // The program that runs now, whatever became of its file.
 constexpr const char* kSelf = "/proc/self/exe";

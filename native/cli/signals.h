@@ -1,8 +1,8 @@
 // Signals: what this process was told, as flags that every wait of ours notices.
 //
-// Signals are blocked except while we sleep, so that none arrives between a look at its flag and the
-// sleep: in Poll the kernel opens them for just that long, and around a wait on a doorbell (Window)
-// the handler rings that doorbell.
+// Signals are blocked except while we sleep, so that none arrives between a look at its flag and
+// the sleep: in Poll the kernel opens them for just that long, and around a wait on a doorbell
+// (Window) the handler rings that doorbell.
 //
 //   SIGTERM  end in good order: finish what is running
 //   SIGHUP   the parent died (PR_SET_PDEATHSIG)
@@ -12,10 +12,10 @@
 // Threads: one, the only one of the process.
 #pragma once
 
+#include <poll.h>
+
 #include <csignal>
 #include <cstdint>
-
-#include <poll.h>
 
 #include "core/fabric.h"
 

@@ -1,10 +1,13 @@
-// Wire: the bodies of the messages of a map job. src/cli/map-wire.ts reads and writes the same bytes.
+// Wire: the bodies of the messages of a map job. src/cli/map-wire.ts reads and writes the same
+// bytes.
 //
 //   task     u32 index | the task's bytes                       master -> (coordinator ->) worker
 //   result   u32 index | i32 exit code | u64 duration, microseconds | u32 attempts | u32 flags
 //            | u32 worker bytes | u32 stdout bytes | u32 stderr bytes | u32 zero
 //            | the worker's name | stdout | stderr              worker -> (coordinator ->) master
-//   ready    u32 workers behind the sender                      worker -> parent, at each start
+//   ready    u32 workers behind the sender | u32 of them up     worker, coordinator -> parent: at
+//   each
+//                                                               start, and when all are up
 //
 // Numbers are little-endian. The name of the message's type tells which one it is.
 #pragma once
@@ -16,6 +19,9 @@
 
 namespace cfc {
 
+// How long a result waits for a file system that is full before its output is dropped.
+constexpr int64_t kNoSpacePatienceNs = 10'000'000'000;
+
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 constexpr std::string_view kTypeTask = "task";
@@ -23,7 +29,7 @@ constexpr std::string_view kTypeResult = "result";
 constexpr std::string_view kTypeReady = "ready";
 
 enum ResultFlag : uint32_t {
-  kStdoutCut = 1,   // there was more
+  kStdoutCut = 1,  // there was more
   kStderrCut = 2,
   kLost = 4,        // its worker died too often: not run again
   kNotStarted = 8,  // the command could not be executed; stderr says why
@@ -53,6 +59,17 @@ inline std::string EncodeResult(ResultHeader header, std::string_view worker, st
   return body.append(worker).append(out).append(err);
 }
 
+// Where there is no memory for a result: what the command said is dropped, and that it was is told.
+inline void DropOutput(std::string* body) {
+  ResultHeader header;
+  std::memcpy(&header, body->data(), sizeof header);
+  if (header.stdout_bytes != 0) header.flags |= kStdoutCut;
+  if (header.stderr_bytes != 0) header.flags |= kStderrCut;
+  header.stdout_bytes = header.stderr_bytes = 0;
+  std::memcpy(body->data(), &header, sizeof header);
+  body->resize(sizeof header + header.worker_bytes);
+}
+
 // The index that tasks and results begin with. False where the body is too short to have one.
 inline bool DecodeIndex(std::string_view body, uint32_t* index) noexcept {
   if (body.size() < sizeof *index) return false;
@@ -60,9 +77,10 @@ inline bool DecodeIndex(std::string_view body, uint32_t* index) noexcept {
   return true;
 }
 
-inline std::string EncodeReady(uint32_t workers) {
-  std::string body(sizeof workers, '\0');
-  std::memcpy(body.data(), &workers, sizeof workers);
+inline std::string EncodeReady(uint32_t workers, uint32_t up) {
+  const uint32_t words[] = {workers, up};
+  std::string body(sizeof words, '\0');
+  std::memcpy(body.data(), words, sizeof words);
   return body;
 }
 

@@ -1,13 +1,14 @@
 // Worker: takes one task after the other, runs the command with it, answers with the result.
 //
-// A task is acknowledged only after its result was accepted, so a worker that is killed leaves it to
-// the next one of its name. It goes with its keeper, not with its coordinator: of a coordinator that
-// dies, the keeper adopts the workers and a new coordinator finds them.
+// A task is acknowledged only after its result was accepted, so a worker that is killed leaves it
+// to the next one of its name. It goes with its keeper, not with its coordinator: of a coordinator
+// that dies, the keeper adopts the workers and a new coordinator finds them.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <unistd.h>
 
 #include "command.h"
 #include "core/agent.h"
@@ -37,7 +38,8 @@ bool Orphaned() {
 
 class Worker {
  public:
-  explicit Worker(const Job& job) : job_(job), command_(job.program, job.command, job.output_bytes) {
+  explicit Worker(const Job& job)
+      : job_(job), command_(job.program, job.command, job.output_bytes) {
     command_.abandon = &Orphaned;
   }
 
@@ -61,11 +63,8 @@ class Worker {
       return 1;
     }
     parent_.name = job_.parent;
-    Outgoing ready;
-    const std::string body = EncodeReady(1);
-    ready.body = body;
-    ready.type = kTypeReady;
-    return Loop(Deliver(ready));
+    std::string ready = EncodeReady(1, 1);
+    return Loop(Deliver(kTypeReady, &ready));
   }
 
  private:
@@ -148,16 +147,17 @@ class Worker {
     header.duration_us = result.duration_us;
     if (result.out_cut) header.flags |= kStdoutCut;
     if (result.err_cut) header.flags |= kStderrCut;
-    const std::string body = EncodeResult(header, job_.name, result.out, result.err);
-    Outgoing message;
-    message.body = body;
-    message.type = kTypeResult;
-    return Deliver(message);
+    std::string body = EncodeResult(header, job_.name, result.out, result.err);
+    return Deliver(kTypeResult, &body);
   }
 
   // Waits for room at the parent for as long as somebody may want it. kNoReader: nobody does.
-  Status Deliver(const Outgoing& message) {
+  Status Deliver(std::string_view type, std::string* body) {
+    Deadline no_space = Deadline::After(kNoSpacePatienceNs);
     for (;;) {
+      Outgoing message;
+      message.body = *body;
+      message.type = type;
       const Status status = agent_.Send(&parent_, message, Deadline::After(1'000'000'000), nullptr);
       switch (status) {
         case Status::kOk:
@@ -169,6 +169,9 @@ class Worker {
           return status;
         case Status::kTimedOut:
           break;
+        case Status::kNoSpace:
+          if (no_space.Passed() && type == kTypeResult) DropOutput(body);
+          [[fallthrough]];
         default:
           // No memory for the body, or the parent is between two lives.
           Signals::Poll(nullptr, 0, 20'000'000);

@@ -13,7 +13,7 @@ namespace {
 // How many control messages in a row overtake the work lane.
 constexpr uint32_t kControlBurst = 16;
 
-constexpr auto NowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
+constexpr auto kNowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
 
 // An unacked cell pins the ring behind it: more than this many at once would stop the senders. Who
 // holds so many still gets the replies that it waits for, or it could never finish with them.
@@ -69,8 +69,8 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
         capped = true;
         break;
       }
-      const Taken taken =
-          lane.Take(me, filter, NowMs, &cursor_[index], &suspects_, [this] { return StillMine(); });
+      const Taken taken = lane.Take(me, filter, kNowMs, &cursor_[index], &suspects_,
+                                    [this] { return StillMine(); });
       if (taken.status == Status::kStale) return Status::kStale;
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
@@ -93,7 +93,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
       // Of several readers the sender woke one: if there is more, that one wakes the next.
       if (view_.words->readers[1].load(std::memory_order_relaxed) != 0 &&
-          lane.Look(filter, NowMs, cursor_[index], nullptr).status == Status::kOk) {
+          lane.Look(filter, kNowMs, cursor_[index], nullptr).status == Status::kOk) {
         participant_->fabric().RingReaders(view_, me);
       }
       return Status::kOk;
@@ -110,7 +110,7 @@ bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
     for (uint32_t index = 0; index < kLanes; ++index) {
       Lane& lane = view_.lanes[index];
       if (leased_[index] >= MostLeased(lane, filter)) continue;
-      const Taken found = lane.Look(filter, NowMs, cursor_[index], longest ? &suspects_ : nullptr);
+      const Taken found = lane.Look(filter, kNowMs, cursor_[index], longest ? &suspects_ : nullptr);
       if (found.status == Status::kOk) return true;
       if (longest && found.delayed && int64_t{found.delay_ms} * 1'000'000 < *longest) {
         *longest = int64_t{found.delay_ms} * 1'000'000;
@@ -139,7 +139,7 @@ int64_t Agent::ClearTheWay() noexcept {
   }
   for (uint32_t index = 0; index < kLanes; ++index) {
     Lane& lane = view_.lanes[index];
-    if (waiting && lane.QuarantineHead(NowMs())) counters_.Add(Metric::kQuarantines, 1);
+    if (waiting && lane.QuarantineHead(kNowMs())) counters_.Add(Metric::kQuarantines, 1);
     fabric.Reclaim(view_, index);
     if (lane.Depth() < lane.capacity()) fabric.PassRoom(view_, index, 1);
   }
@@ -237,7 +237,7 @@ Status Agent::Nack(const LeaseToken& token, uint32_t delay_ms) noexcept {
   if (usable != Status::kOk) return usable;
   uint32_t not_before_ms = 0;
   if (delay_ms != 0) {
-    not_before_ms = NowMs() + delay_ms;
+    not_before_ms = kNowMs() + delay_ms;
     if (not_before_ms == 0) not_before_ms = 1;
   }
   Lane& lane = view_.lanes[token.lane];
@@ -294,7 +294,7 @@ uint64_t Agent::Clear() noexcept {
     for (uint64_t most = lane.Depth(); most > 0; --most) {
       uint64_t cursor = 0;
       const Taken taken = lane.Take(
-          participant_->owner(), TakeFilter::kAll, [] { return NowMs() + (1u << 30); }, &cursor,
+          participant_->owner(), TakeFilter::kAll, [] { return kNowMs() + (1u << 30); }, &cursor,
           nullptr);
       if (taken.status != Status::kOk) break;
       if (lane.Settle(taken.position, taken.word, kDropped) == Status::kOk) ++dropped;

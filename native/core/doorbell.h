@@ -9,8 +9,8 @@
 //
 // Threads: one sleeper; any number of ringers in any process. Everything is seq_cst: publish then
 // load here, store then look there.
-// Death of a ringer: the next one rings again. Death of the sleeper: the next one in its slot resets
-// the word; until then a ring there is a spare system call.
+// Death of a ringer: the next one rings again. Death of the sleeper: the next one in its slot
+// resets the word; until then a ring there is a spare system call.
 #pragma once
 
 #include <cstdint>

@@ -149,7 +149,10 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   Region control;
   return Region::Create(
       directory, kControlName, header, cut.bytes,
-      [&](uint8_t* base) { reinterpret_cast<ControlWords*>(base + cut.words)->next_uid.store(1); },
+      [&](uint8_t* base) {
+        auto* words = reinterpret_cast<ControlWords*>(base + cut.words);
+        words->next_uid.store(1);
+      },
       &control, failure);
 }
 

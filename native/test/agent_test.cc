@@ -180,7 +180,6 @@ TEST_CASE("Agent.TrySend: a mailbox that was closed for a moment keeps the count
   Pair pair;
   REQUIRE(pair.Send("1") == Status::kOk);
   CHECK(pair.Take().delivery.sequence == 1);
-  pair.bob.agent.mailbox().lanes[kWorkLane];
   Lane lane = pair.bob.agent.mailbox().lanes[kWorkLane];
   lane.Close();
   CHECK(pair.Send("2") == Status::kClosed);
@@ -228,6 +227,19 @@ TEST_CASE("Agent.TryTake: leases at most a quarter of a lane, and more after an 
   CHECK(pair.Take().status == Status::kFull);
   CHECK(pair.bob.agent.Nack(tokens[0], 0) == Status::kOk);
   CHECK(pair.Take().delivery.token.position == tokens[0].position);
+}
+
+TEST_CASE("Agent.TryTake: who holds a quarter of the lane still gets the reply that it waits for") {
+  Pair pair(16);
+  for (int i = 0; i < 6; ++i) REQUIRE(pair.Send("x") == Status::kOk);
+  while (pair.Take().status == Status::kOk) {
+  }
+  REQUIRE(pair.ann.agent.TrySend(&pair.to_bob, {.body = "!", .flags = kFlagReply}, nullptr) ==
+          Status::kOk);
+  CHECK(pair.Take().status == Status::kFull);
+  CHECK(pair.bob.agent.HasMail(TakeFilter::kRepliesOnly, nullptr));
+  const Letter reply = TakeLetter(pair.bob.agent, TakeFilter::kRepliesOnly);
+  CHECK(reply.body == "!");
 }
 
 TEST_CASE("Agent.Nack: comes again, flagged; with a delay, after at least that") {
@@ -279,9 +291,8 @@ TEST_CASE("Agent.WaitSettled: the sender is told what became of its message") {
   CHECK(pair.ann.agent.Verdict(receipt, &reason) == Status::kBusy);
   CHECK(pair.ann.agent.WaitSettled(receipt, &reason, In(20)) == Status::kTimedOut);
   const Letter letter = pair.Take();
-  std::thread waiter([&] {
-    CHECK(pair.ann.agent.WaitSettled(receipt, &reason, In(30'000)) == Status::kOk);
-  });
+  std::thread waiter(
+      [&] { CHECK(pair.ann.agent.WaitSettled(receipt, &reason, In(30'000)) == Status::kOk); });
   test::SleepMs(20);
   const int64_t began = MonotonicNs();
   CHECK(pair.bob.agent.Ack(letter.delivery.token) == Status::kOk);
@@ -353,11 +364,9 @@ TEST_CASE("Agent.TryTake: waiting for a reply leaves all other mail in place and
   for (int i = 0; i < 3; ++i) {
     REQUIRE(pair.bob.agent.TrySend(&to_ann, {.body = "mail"}, nullptr) == Status::kOk);
   }
-  REQUIRE(pair.bob.agent.TrySend(&to_ann,
-                                 {.body = "!",
-                                  .flags = kFlagReply,
-                                  .correlation = question.delivery.id},
-                                 nullptr) == Status::kOk);
+  REQUIRE(pair.bob.agent.TrySend(
+              &to_ann, {.body = "!", .flags = kFlagReply, .correlation = question.delivery.id},
+              nullptr) == Status::kOk);
   REQUIRE(pair.bob.agent.TrySend(&to_ann, {.body = "later"}, nullptr) == Status::kOk);
   const Letter held = TakeLetter(pair.ann.agent);  // so that the head is not READY
   const Letter reply = TakeLetter(pair.ann.agent, TakeFilter::kRepliesOnly);
@@ -378,8 +387,8 @@ TEST_CASE("Agent.TryTake: waiting for a reply leaves all other mail in place and
 TEST_CASE("Agent.TrySendBatch: all of them in order, or none at all") {
   Pair pair(16);
   const std::string large = PatternBody(9, 3000);
-  const std::vector<Outgoing> batch = {{.body = "1"}, {.body = large}, {.body = "3"},
-                                       {.body = "4"}};
+  const std::vector<Outgoing> batch = {
+      {.body = "1"}, {.body = large}, {.body = "3"}, {.body = "4"}};
   REQUIRE(pair.ann.agent.BatchLimit(&pair.to_bob, kWorkLane) == 4);
   uint32_t accepted = 0;
   std::array<MessageId, 4> ids;
@@ -452,7 +461,8 @@ TEST_CASE("Agent.TrySendBatch: never spreads over two mailboxes while the recipi
         received.fetch_add(1);
       }
       pair.bob.agent.Leave();
-      if (++lives % 3 == 0 && spare.participant.Register(pair.fabric.get(), nullptr) == Status::kOk) {
+      if (++lives % 3 == 0 &&
+          spare.participant.Register(pair.fabric.get(), nullptr) == Status::kOk) {
         (void)spare.agent.Join(&spare.participant, {.name = "spare", .mailbox_cells = 64}, nullptr);
       }
     }
@@ -672,16 +682,20 @@ TEST_CASE("Agent.Send: a full slab makes it wait, and it goes on when chunks com
   reader.join();
 }
 
-TEST_CASE("Participant.WaitUntil: a lease lost under it is noticed") {
+TEST_CASE("Participant.CheckLease: a lease that is lost stays lost, and ends a wait") {
   const Watchdog watchdog;
   Pair pair;
+  CHECK(pair.bob.participant.CheckLease() == Status::kOk);
   // As if the program had closed all its descriptors and somebody had reaped it.
   Slot* const slot = pair.fabric->SlotAt(pair.bob.participant.slot_index());
   const uint64_t word = slot->word.load();
   slot->word.store(PackSlot(SlotGeneration(word), 0, SlotState::kFree));
   CHECK(pair.bob.participant.CheckLease() == Status::kParticipantLost);
+  Delivery delivery;
+  CHECK(pair.bob.agent.Receive(&delivery, In(30'000)) == Status::kParticipantLost);
   slot->word.store(word);
-  CHECK(pair.bob.participant.CheckLease() == Status::kOk);
+  CHECK(pair.bob.participant.CheckLease() == Status::kParticipantLost);
+  CHECK(pair.ann.participant.CheckLease() == Status::kOk);
 }
 
 TEST_CASE("Participant.Register: slots run out, and come back with those who leave or die") {
@@ -785,9 +799,9 @@ TEST_CASE("Agent.Leave: with queued mail the name stays, and a successor gets it
 
 TEST_CASE("Agent.Join: a name that lives is held; that of a dead process is taken over with all") {
   Pair pair;
+  Participant participant;
   Agent other;
   Failure failure;
-  Participant participant;
   REQUIRE(participant.Register(pair.fabric.get(), nullptr) == Status::kOk);
   CHECK(other.Join(&participant, {.name = "bob"}, &failure) == Status::kLeaseHeld);
   CHECK_FALSE(other.joined());
@@ -857,8 +871,7 @@ TEST_CASE("Agent: threads with an agent each talk all to all, with an exact ledg
       Participant participant;
       Agent agent;
       if (participant.Register(fabric.get(), nullptr) != Status::kOk ||
-          agent.Join(&participant, {.name = "agent" + std::to_string(a)}, nullptr) !=
-              Status::kOk) {
+          agent.Join(&participant, {.name = "agent" + std::to_string(a)}, nullptr) != Status::kOk) {
         errors.fetch_add(1);
       }
       ready.fetch_add(1);
@@ -886,8 +899,7 @@ TEST_CASE("Agent: threads with an agent each talk all to all, with an exact ledg
           const size_t bytes = (i * 37 + b * 811) % 3000;
           for (;;) {
             const std::string body = PatternBody(routes[b].sequence[lane] + 1, bytes);
-            const Status status =
-                agent.TrySend(&routes[b], {.body = body, .lane = lane}, nullptr);
+            const Status status = agent.TrySend(&routes[b], {.body = body, .lane = lane}, nullptr);
             if (status == Status::kOk) break;
             if (status != Status::kFull) {
               errors.fetch_add(1);

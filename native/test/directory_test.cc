@@ -183,8 +183,8 @@ TEST_CASE("AgentDirectory: eight threads that race for the same names make each 
           const int name = (n + t) % kNames;
           uint32_t entry;
           for (;;) {
-            const Status status = directory.Claim(participant.owner(),
-                                                  "name" + std::to_string(name), &entry);
+            const Status status =
+                directory.Claim(participant.owner(), "name" + std::to_string(name), &entry);
             if (status == Status::kExists) break;
             if (status != Status::kOk) {
               errors.fetch_add(1);
@@ -229,7 +229,9 @@ TEST_CASE("Agent.Join: of threads that race for one name one holds it, and the o
         while (ready.load() < 8) std::this_thread::yield();
         const Status status =
             registered ? agent.Join(&participant, {.name = "one"}, nullptr) : Status::kSlotsFull;
-        (status == Status::kOk ? joined : status == Status::kLeaseHeld ? refused : others)
+        (status == Status::kOk          ? joined
+         : status == Status::kLeaseHeld ? refused
+                                        : others)
             .fetch_add(1);
         while (!leave.load()) {
           if (joined.load() + refused.load() + others.load() == 8) leave.store(true);

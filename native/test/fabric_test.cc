@@ -49,8 +49,7 @@ TEST_CASE("Fabric: names that could leave the directory are no names") {
   for (const std::string name :
        {"", ".", "..", "../up", "a/b", "-rf", "_x", "a b", "a\n", "caf\xc3\xa9", ".hidden"}) {
     CAPTURE(name);
-    CHECK(Fabric::Create(name, base.path(), SmallOptions(), &fabric, &failure) ==
-          Status::kInvalid);
+    CHECK(Fabric::Create(name, base.path(), SmallOptions(), &fabric, &failure) == Status::kInvalid);
     CHECK(Fabric::Open(name, base.path(), &fabric, &failure) == Status::kInvalid);
     CHECK(Fabric::Destroy(name, base.path(), &failure) == Status::kInvalid);
   }
@@ -129,8 +128,8 @@ TEST_CASE("Fabric.OpenOrCreate: many processes at once end up in one fabric") {
         const Status status =
             Fabric::OpenOrCreate("ours", place, SmallOptions(), &fabric, &failure);
         if (status != Status::kOk) {
-          std::fprintf(stderr, "OpenOrCreate: %s, %s %s: %s\n", StatusText(status),
-                       failure.syscall, failure.path, std::strerror(failure.error_number));
+          std::fprintf(stderr, "OpenOrCreate: %s, %s %s: %s\n", StatusText(status), failure.syscall,
+                       failure.path, std::strerror(failure.error_number));
           return 1 + static_cast<int>(status);
         }
         std::memcpy(seen->uuid[i], fabric->uuid(), 16);
@@ -191,9 +190,9 @@ TEST_CASE("Fabric.Open: what is in the way is refused with its own status") {
   REQUIRE(mkdir(path.c_str(), 0755) == 0);
   CHECK(Fabric::Open("ours", base.path(), &fabric, &failure) == Status::kForeign);
   REQUIRE(chmod(path.c_str(), 0700) == 0);
-  CHECK(Fabric::Open("ours", base.path(), &fabric, &failure) == Status::kNoFabric);
-  CHECK(Fabric::Create("ours", base.path(), SmallOptions(), &fabric, &failure) ==
-        Status::kExists);
+  // One that has its name without its files is damaged: it was whole when it was named.
+  CHECK(Fabric::Open("ours", base.path(), &fabric, &failure) == Status::kCorrupt);
+  CHECK(Fabric::Create("ours", base.path(), SmallOptions(), &fabric, &failure) == Status::kExists);
 }
 
 TEST_CASE("Fabric.Open: damaged files, each of them, are refused and left as evidence") {
@@ -216,8 +215,7 @@ TEST_CASE("Fabric.Check: a file truncated under us is kCorrupt, whichever it is"
     TestFabric ours;
     test::Member ann(ours.get(), "ann");
     Route route = test::RouteTo("ann");
-    REQUIRE(ann.agent.TrySend(&route, {.body = test::PatternBody(1, 900)}, nullptr) ==
-            Status::kOk);
+    REQUIRE(ann.agent.TrySend(&route, {.body = test::PatternBody(1, 900)}, nullptr) == Status::kOk);
     CHECK(ours->Check() == Status::kOk);
     REQUIRE(truncate((ours.path() + "/" + file).c_str(), 4096) == 0);
     // Whoever goes on meets it; nothing crashes.

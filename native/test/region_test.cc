@@ -328,15 +328,16 @@ TEST_CASE("Region.Create: a full file system is kNoSpace with the figures, and l
     Failure failure;
     if (Directory::Open(base.path(), false, &directory, &failure) != Status::kOk) return 1;
     Region region;
-    const Status status = Region::Create(directory, "big", HeaderOf(FileKind::kSlab), 2u << 20,
-                                         [](uint8_t*) {}, &region, &failure);
+    const Status status = Region::Create(
+        directory, "big", HeaderOf(FileKind::kSlab), 2u << 20, [](uint8_t*) {}, &region, &failure);
     if (status != Status::kNoSpace) return 2;
     if (failure.need_bytes != 2u << 20) return 3;
     if (failure.have_bytes == 0 || failure.have_bytes > 1u << 20) return 4;
     if (TempBase::EntriesIn(base.path()) != 0) return 5;
     // What was reserved for it is free again.
-    return Region::Create(directory, "fits", HeaderOf(FileKind::kSlab), 900u << 10,
-                          [](uint8_t*) {}, &region, &failure) == Status::kOk
+    return Region::Create(
+               directory, "fits", HeaderOf(FileKind::kSlab), 900u << 10, [](uint8_t*) {}, &region,
+               &failure) == Status::kOk
                ? 0
                : 6;
   });

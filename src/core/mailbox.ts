@@ -287,6 +287,7 @@ export class Mailbox implements MessageOwner {
 
   /** What waits here, oldest first, control lane first; nothing is leased. */
   peek(max = 100): PeekedMessage[] {
+    if (this.#left) throw new CfcError('ERR_CFC_MAILBOX_CLOSED', { agent: this.name });
     return this.#region.peek(this.name, max);
   }
 
@@ -429,7 +430,9 @@ function sendBits(facts: SendFacts): number {
   return (
     (facts.priority === 'control' ? 0 : SendBit.workLane) |
     (facts.asks ? SendBit.asks : 0) |
-    (facts.answers ? SendBit.reply : 0) |
+    (facts.answers ? SendBit.correlates : 0) |
+    // Only who asked waits for a reply; to others it is a message like any other.
+    (facts.answers?.expectsReply ? SendBit.reply : 0) |
     (facts.dropOldest ? SendBit.dropOldest : 0) |
     (facts.receipt ? SendBit.receipt : 0)
   );

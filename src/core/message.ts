@@ -177,7 +177,8 @@ export class Message {
   }
 
   /**
-   * Answers the sender. Does not ack.
+   * Answers the sender, with this message's id as `correlationId`. Does not ack. One that asked gets
+   * it from `ask`; for others it is a message like any other.
    *
    * @param body bytes, a string, or a JSON value
    */

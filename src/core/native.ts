@@ -309,6 +309,7 @@ export const SendBit = {
   asks: 16,
   dropOldest: 32,
   receipt: 64,
+  correlates: 128,
 } as const;
 
 /** Flags of a message, as native/core/layout.h has them. */

@@ -48,7 +48,9 @@ describe('The catalogue of errors', () => {
   test('names in its hints only what there is', () => {
     const options = read('src', 'fabric.ts');
     for (const code of errorCodes) {
-      for (const [, option] of describeError(code).hint.matchAll(/\b((?:max|slab|mail|sender)[A-Z]\w+)/g)) {
+      for (const [, option] of describeError(code).hint.matchAll(
+        /\b((?:max|slab|mail|sender)[A-Z]\w+)/g,
+      )) {
         expect(options, `${code}: ${option}`).toContain(`${option}?:`);
       }
     }

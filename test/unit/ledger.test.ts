@@ -40,7 +40,9 @@ const operations = {
   clear: fc.record({ at: who }),
 };
 
-type Operations = { [K in keyof typeof operations]: (typeof operations)[K] extends fc.Arbitrary<infer T> ? T : never };
+type Operations = {
+  [K in keyof typeof operations]: (typeof operations)[K] extends fc.Arbitrary<infer T> ? T : never;
+};
 
 /** Accepts nothing where the answer is a refusal. */
 function accepts(send: () => boolean): boolean {

@@ -149,8 +149,12 @@ remove_read() {
   done < <(sed -n 's/^  "msg_id": "\\(.*\\)",$/\\1/p' <<<"$2")
 }
 
+# Ends with the bench, which removes the directories.
 await_mail() {
-  until [ "$(count "$1")" -gt 0 ]; do sleep "$poll_s"; done
+  until [ "$(count "$1")" -gt 0 ]; do
+    if [ ! -d "$BASE/$1" ]; then exit 1; fi
+    sleep "$poll_s"
+  done
 }
 
 # bench_send COUNT FILLER: numbered messages; the last is of type stop. Prints when it began.

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Fabric } from '../../index.js';
+import { exitCodes } from '../outcome.js';
 import { FileIpc, fileIpcVariants } from './file-ipc.js';
 import type { Received, Sent } from './peer-tools.js';
 
@@ -24,6 +24,8 @@ export interface Transport {
 
 const watchdogMs = 120_000;
 
+const running = new Set<Peer>();
+
 /** What the two ends of a run are started with. */
 type Starter = (role: string, count: number, bytes: number) => Peer;
 
@@ -39,6 +41,7 @@ class Peer {
     const file = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
     const stdio = ['ignore', 'ignore', 'inherit', 'ipc'] as const;
     this.#child = spawn(process.execPath, [file, ...words], { stdio: [...stdio] });
+    running.add(this);
     this.#spoke = new Promise((resolve) => {
       this.#child.on('message', (message) => {
         this.#messages.push(message);
@@ -48,6 +51,7 @@ class Peer {
     const watchdog = setTimeout(() => this.kill(), watchdogMs);
     this.#exit = once(this.#child, 'exit').then(([code]) => {
       clearTimeout(watchdog);
+      running.delete(this);
       return code as number | null;
     });
   }
@@ -106,10 +110,19 @@ function transport(withStarter: <T>(use: (start: Starter) => Promise<T>) => Prom
 
 async function withDirectory<T>(use: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync('/dev/shm/cfc-bench-');
+  // The peers may still write while they end.
+  const remove = () => rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
+  const interrupt = () => {
+    for (const peer of running) peer.kill();
+    remove();
+    process.exit(exitCodes.interrupted);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, interrupt);
   try {
     return await use(dir);
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt);
+    remove();
   }
 }
 
@@ -143,7 +156,7 @@ export type FileIpcName = 'A' | keyof typeof fileIpcVariants;
 export function fileIpcTransport(variant: FileIpcName): Transport {
   return transport((use) =>
     withDirectory((dir) => {
-      const files = new FileIpc(join(dir), fileIpcVariants.D);
+      const files = new FileIpc(dir, fileIpcVariants.D);
       for (const agent of ['sender', 'receiver']) files.init(agent);
       return use(
         (role, ...rest) => new Peer('file-ipc-peer', [variant, role, dir, ...rest.map(String)]),

@@ -514,6 +514,18 @@ describe('Agent.ask', () => {
     });
   });
 
+  test('delivers an answer to what was no question as a message of its own', async () => {
+    const { a, b } = await pair();
+    const { id } = await a.send('b', 'told');
+    const told = await b.receive();
+    await told?.reply('heard');
+
+    const answer = await a.receive({ timeoutMs: 1000 });
+    expect(answer?.text()).toBe('heard');
+    expect(answer?.correlationId).toBe(id);
+    expect(answer?.leased).toBe(true);
+  });
+
   test('acks and counts an answer that comes too late', async () => {
     const { fabric, a, b } = await pair();
 

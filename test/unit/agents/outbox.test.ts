@@ -88,9 +88,15 @@ describe('Outbox', () => {
     for (const _ of range(sent)) (await b.receive())?.ack();
 
     expect(await waiting).toHaveLength(3);
-    expect(await failureOf(a.sendBatch('b', range(16).map(() => large), { timeoutMs: 60 }))).toMatchObject(
-      { code: 'ERR_CFC_QUOTA', details: { accepted: 0 } },
-    );
+    expect(
+      await failureOf(
+        a.sendBatch(
+          'b',
+          range(16).map(() => large),
+          { timeoutMs: 60 },
+        ),
+      ),
+    ).toMatchObject({ code: 'ERR_CFC_QUOTA', details: { accepted: 0 } });
   });
 
   test('goes on at the name after its holder changed', async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { decodeReady, decodeResult, encodeTask } from '../../../src/cli/map-wire.js';
 
-function result(flags: number): Buffer {
+function result(flags: number): Uint8Array {
   const header = Buffer.alloc(40);
   header.writeUInt32LE(7, 0);
   header.writeInt32LE(143, 4);
@@ -11,7 +11,7 @@ function result(flags: number): Buffer {
   header.writeUInt32LE(8, 24);
   header.writeUInt32LE(3, 28);
   header.writeUInt32LE(2, 32);
-  return Buffer.concat([header, Buffer.from('worker-1outer')]);
+  return new Uint8Array([...header, ...Buffer.from('worker-1outer')]);
 }
 
 test('a result is read as native/cli/wire.h lays it out', () => {
@@ -47,7 +47,7 @@ test('a task is its index and its bytes', () => {
   expect([...encodeTask(258, Buffer.from('ab'))]).toEqual([2, 1, 0, 0, 97, 98]);
 });
 
-test('decodeReady reads how many workers there are', () => {
-  expect(decodeReady(Buffer.from([5, 0, 0, 0]))).toBe(5);
-  expect(decodeReady(Buffer.from([5]))).toBe(0);
+test('decodeReady reads how many workers there are, and how many are up', () => {
+  expect(decodeReady(Buffer.from([5, 0, 0, 0, 3, 0, 0, 0]))).toEqual({ workers: 5, up: 3 });
+  expect(decodeReady(Buffer.from([5]))).toEqual({ workers: 0, up: 0 });
 });

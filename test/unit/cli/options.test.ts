@@ -1,6 +1,7 @@
-import { InvalidArgumentError } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { parseCount, parseDuration } from '../../../src/cli/options.js';
+import { parseCount, parseDuration, parseName } from '../../../src/cli/options.js';
+
+const refusal = expect.objectContaining({ code: 'commander.invalidArgument' });
 
 describe('parseDuration', () => {
   test('knows ms, s, m and h, and takes a bare number for seconds', () => {
@@ -11,7 +12,7 @@ describe('parseDuration', () => {
 
   test('refuses anything else', () => {
     for (const text of ['', 'soon', '-1s', '5 days', '1e3', 's']) {
-      expect(() => parseDuration(text)).toThrow(InvalidArgumentError);
+      expect(() => parseDuration(text)).toThrow(refusal);
     }
   });
 });
@@ -20,6 +21,13 @@ test('parseCount takes whole numbers within its limits only', () => {
   const parse = parseCount(1, 10);
   expect([parse('1'), parse('10')]).toEqual([1, 10]);
   for (const text of ['0', '11', '1.5', '-1', 'x', '']) {
-    expect(() => parse(text)).toThrow(InvalidArgumentError);
+    expect(() => parse(text)).toThrow(refusal);
+  }
+});
+
+test('parseName takes what fabrics and agents may be called', () => {
+  for (const name of ['a', 'worker-A-1', '7_x', 'a'.repeat(64)]) expect(parseName(name)).toBe(name);
+  for (const name of ['', '-a', 'a b', '../a', 'ä', 'a'.repeat(65)]) {
+    expect(() => parseName(name)).toThrow(refusal);
   }
 });

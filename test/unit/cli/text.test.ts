@@ -10,6 +10,18 @@ import {
 
 const ESC = '\u001b';
 
+/** Control characters but tab and newline, and bidi overrides. */
+function dangersIn(text: string): number[] {
+  return [...text]
+    .map((character) => character.codePointAt(0) as number)
+    .filter(
+      (code) =>
+        (code < 32 && code !== 9 && code !== 10) ||
+        (code >= 0x7f && code <= 0x9f) ||
+        (code >= 0x202a && code <= 0x202e),
+    );
+}
+
 describe('stripText', () => {
   test('takes whole escape sequences away, not only their first byte', () => {
     expect(stripText(`a${ESC}[31mb${ESC}[0mc`)).toBe('abc');
@@ -53,7 +65,7 @@ describe('stripText', () => {
     };
     for (let round = 0; round < 5000; round += 1) {
       const text = Array.from({ length: 1 + next(12) }, () => pieces[next(pieces.length)]).join('');
-      expect(stripText(text)).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
+      expect(dangersIn(stripText(text))).toEqual([]);
     }
   });
 });
@@ -65,7 +77,7 @@ test('stripLine leaves a single line', () => {
 test('escapeJson means the same and holds nothing that a terminal acts on', () => {
   const value = { text: `${ESC}[31m\u009b31m\u202e\u007f ü` };
   const escaped = escapeJson(JSON.stringify(value));
-  expect(escaped).not.toMatch(/[\u001b\u007f-\u009f\u202e]/);
+  expect(dangersIn(escaped)).toEqual([]);
   expect(escaped).toContain('ü');
   expect(JSON.parse(escaped)).toEqual(value);
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Region } from '../../../src/core/index.js';
 import { failureOf, openRegion, range } from '../../support/fabric.js';
 
-function valueOf(region: Region, entry: number, name: string): number | undefined {
+function counted(region: Region, entry: number, name: string): number | undefined {
   const metric = region.metrics().find((known) => known.name === name);
   return metric === undefined ? undefined : region.readCounters(entry)?.[metric.index];
 }
@@ -19,8 +19,8 @@ describe('Counters', () => {
     confidence.set(0.9);
     confidence.set(0.7);
 
-    expect(valueOf(region, a.entry, 'files.read')).toBe(10_000.5);
-    expect(valueOf(region, a.entry, 'agent.confidence')).toBe(0.7);
+    expect(counted(region, a.entry, 'files.read')).toBe(10_000.5);
+    expect(counted(region, a.entry, 'agent.confidence')).toBe(0.7);
   });
 
   test('of two agents are apart, under one name and one unit', () => {
@@ -30,7 +30,7 @@ describe('Counters', () => {
     a.counters.counter('n', 'files').add(1);
     b.counters.counter('n', 'files').add(2);
 
-    expect([valueOf(region, a.entry, 'n'), valueOf(region, b.entry, 'n')]).toEqual([1, 2]);
+    expect([counted(region, a.entry, 'n'), counted(region, b.entry, 'n')]).toEqual([1, 2]);
     expect(region.metrics().filter(({ name }) => name === 'n')).toHaveLength(1);
   });
 
@@ -81,10 +81,13 @@ describe('Counters', () => {
     gauge.set(100);
     for (const _ of range(10)) histogram.record(100);
 
-    expect(valueOf(region, second.entry, 'n')).toBe(1);
-    expect(valueOf(region, second.entry, 'g')).toBe(2);
+    expect(counted(region, second.entry, 'n')).toBe(1);
+    expect(counted(region, second.entry, 'g')).toBe(2);
     const metric = region.metrics().find(({ name }) => name === 'h');
-    expect(region.readHistogram(second.entry, metric?.index ?? -1)).toMatchObject({ count: 1, max: 3 });
+    expect(region.readHistogram(second.entry, metric?.index ?? -1)).toMatchObject({
+      count: 1,
+      max: 3,
+    });
   });
 
   test('stay harmless after the region was closed', () => {
@@ -115,11 +118,11 @@ describe('Counters', () => {
     first?.ack();
     second?.nack();
 
-    expect(valueOf(region, a.entry, 'messages.sent')).toBe(3);
-    expect(valueOf(region, a.entry, 'bytes.sent')).toBe(15);
-    expect(valueOf(region, b.entry, 'messages.received')).toBe(2);
-    expect(valueOf(region, b.entry, 'messages.acked')).toBe(1);
-    expect(valueOf(region, b.entry, 'messages.nacked')).toBe(1);
+    expect(counted(region, a.entry, 'messages.sent')).toBe(3);
+    expect(counted(region, a.entry, 'bytes.sent')).toBe(15);
+    expect(counted(region, b.entry, 'messages.received')).toBe(2);
+    expect(counted(region, b.entry, 'messages.acked')).toBe(1);
+    expect(counted(region, b.entry, 'messages.nacked')).toBe(1);
   });
 });
 
@@ -142,7 +145,10 @@ describe('Histogram', () => {
     const sorted = values.toSorted((x, y) => x - y);
 
     expect(read).toMatchObject({ count: 5000, min: sorted[0], max: sorted.at(-1) });
-    expect(read?.sum).toBeCloseTo(values.reduce((sum, v) => sum + v, 0), 3);
+    expect(read?.sum).toBeCloseTo(
+      values.reduce((sum, v) => sum + v, 0),
+      3,
+    );
     percentiles.forEach((percentile, i) => {
       const rank = Math.max(1, Math.ceil((percentile / 100) * 5000));
       const exact = sorted[rank - 1] as number;

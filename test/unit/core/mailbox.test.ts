@@ -24,9 +24,9 @@ describe('Mailbox', () => {
 
   test('answers with a status where there is no room', () => {
     const { a, b } = pair();
-    let number = 1;
+    let number = a.trySend('b', 'x');
     let sent = 0;
-    while ((number = a.trySend('b', 'x')) > 0) sent += 1;
+    for (; number > 0; number = a.trySend('b', 'x')) sent += 1;
 
     expect(sent).toBe(b.workCells);
     expect(-number).toBe(Status.full);
@@ -57,7 +57,7 @@ describe('Mailbox', () => {
     expect(b.take(256)).toHaveLength(16);
   });
 
-  test('a mailbox of one cell works', async () => {
+  test('a mailbox of one cell works', () => {
     const region = openRegion();
     const a = region.join('a');
     const b = region.join('b', { mailboxCells: 1 });
@@ -85,7 +85,7 @@ describe('Mailbox', () => {
     expect(a.take(10).map((message) => message.text())).toEqual(['to myself']);
   });
 
-  test('a thread that waits in it goes on when there is mail', async () => {
+  test('a thread that waits in it goes on when there is mail', () => {
     const { a, b } = pair();
 
     expect(b.waitSync(10)).toBe(false);

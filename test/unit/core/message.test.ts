@@ -29,7 +29,19 @@ describe('formatMessageId and parseMessageId', () => {
   });
 
   test('refuse what is no id', () => {
-    for (const text of ['', '-', 'a', 'a-', '-a', 'A-1', '1-1-1', ' 1-1', '1_1', 'zzzzzzzzzzz-1', '1-zzzzzzzzzzz']) {
+    for (const text of [
+      '',
+      '-',
+      'a',
+      'a-',
+      '-a',
+      'A-1',
+      '1-1-1',
+      ' 1-1',
+      '1_1',
+      'zzzzzzzzzzz-1',
+      '1-zzzzzzzzzzz',
+    ]) {
       expect(parseMessageId(text), text).toBeUndefined();
     }
   });

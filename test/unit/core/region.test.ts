@@ -40,9 +40,9 @@ describe('Region.open', () => {
     });
     const first = Region.open('test', { base, mode: 'create', capacity: smallCapacity });
     onTestFinished(() => first.close());
-    expect(
-      await failureOf(() => Region.open('test', { base, mode: 'create' })),
-    ).toMatchObject({ code: 'ERR_CFC_REGION_EXISTS' });
+    expect(await failureOf(() => Region.open('test', { base, mode: 'create' }))).toMatchObject({
+      code: 'ERR_CFC_REGION_EXISTS',
+    });
     const second = Region.open('test', { base, mode: 'openOrCreate' });
     onTestFinished(() => second.close());
 
@@ -162,9 +162,9 @@ describe('Region.open refuses', () => {
     });
     symlinkSync(path, join(other, 'test'));
     for (const mode of ['open', 'create', 'openOrCreate'] as const) {
-      expect(
-        await failureOf(() => Region.open('test', { base: other, mode })),
-      ).toMatchObject({ code: 'ERR_CFC_NOT_REGULAR' });
+      expect(await failureOf(() => Region.open('test', { base: other, mode }))).toMatchObject({
+        code: 'ERR_CFC_NOT_REGULAR',
+      });
     }
     renameSync(control, join(other, 'control'));
     symlinkSync(join(other, 'control'), control);
@@ -263,7 +263,7 @@ describe('Region.open refuses', () => {
     expect(await failureOf(openIt(two.base))).toMatchObject({ code: 'ERR_CFC_REGION_CORRUPT' });
   });
 
-  test('every flip of one bit of a header', async () => {
+  test('every flip of one bit of a header', () => {
     const { base, control } = madeRegion();
     const bytes = readFileSync(control);
     const codes = new Map<string, number>();
@@ -349,9 +349,9 @@ describe('Region.join', () => {
   test('refuses mailboxes that are too large', async () => {
     const region = openRegion();
 
-    expect(
-      await failureOf(() => region.join('a', { mailboxCells: 2 ** 31 })),
-    ).toMatchObject({ code: 'ERR_CFC_USAGE' });
+    expect(await failureOf(() => region.join('a', { mailboxCells: 2 ** 31 }))).toMatchObject({
+      code: 'ERR_CFC_USAGE',
+    });
     expect(region.census()).toMatchObject({ namesLive: 0, namesClaimed: 0, mailboxesClaimed: 0 });
   });
 

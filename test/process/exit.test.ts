@@ -1,0 +1,244 @@
+import { dirname } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Fabric } from '../../src/index.js';
+import { startChild } from '../support/child.js';
+import { openFabric, sleep } from '../support/fabric.js';
+
+const dirOf = (fabric: Fabric) => dirname(fabric.info().path);
+
+describe('A process that ends', () => {
+  test('by process.exit in the middle of everything gives back what it had', async () => {
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const child = startChild(
+      async ({ open, say }) => {
+        const fabric = await open();
+        const agent = await fabric.join('child');
+        const other = await fabric.join('other');
+        say('ready');
+        await agent.receive();
+        while (agent.trySend('other', 'x'));
+        void agent.receive();
+        void agent.send('other', 'waits');
+        void agent.ask('me', 'q', { timeoutMs: 60_000 });
+        void agent.send('me', 'x', { wait: 'acked' });
+        void other.receiveBatch();
+        void agent.messages().next();
+        agent.counter('n').add();
+        setTimeout(() => process.exit(3), 30);
+      },
+      { dir: dirOf(fabric) },
+    );
+    expect(await child.heard()).toBe('ready');
+    await me.send('child', 'held');
+
+    expect(await child.exited, child.stderr).toEqual({ code: 3, signal: null });
+
+    expect(child.stderr).toBe('');
+    fabric.sweep();
+    expect(fabric.census()).toMatchObject({ slotsLive: 1, leased: 0, claimed: 0 });
+    const successor = await fabric.join('child');
+    expect(await successor.receive()).toMatchObject({ from: 'me', redelivered: true });
+  });
+
+  test('by an error in a handler gives its message back', async () => {
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const child = startChild(
+      async ({ open, say }) => {
+        const agent = await (await open()).join('child');
+        say('ready');
+        void agent.receive().then((message) => {
+          throw new Error(`handler of ${message?.text()}`);
+        });
+        await new Promise(() => {});
+      },
+      { dir: dirOf(fabric) },
+    );
+    expect(await child.heard()).toBe('ready');
+    await me.send('child', 'poison');
+
+    expect((await child.exited).code).not.toBe(0);
+
+    expect(child.stderr).toContain('handler of poison');
+    const successor = await fabric.join('child');
+    const message = await successor.receive();
+    expect(message).toMatchObject({ redelivered: true, attempt: 1 });
+    expect(message?.text()).toBe('poison');
+  });
+
+  test('by a signal is as good as gone at once', async () => {
+    const fabric = await openFabric();
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGABRT', 'SIGKILL'] as const) {
+      const child = startChild(
+        async ({ open, say }) => {
+          const agent = await (await open()).join('child');
+          say('ready');
+          await agent.receive();
+        },
+        { dir: dirOf(fabric) },
+      );
+      expect(await child.heard()).toBe('ready');
+      await child.kill(signal);
+
+      const agent = await fabric.join('child');
+      expect(agent.name).toBe('child');
+      await agent.leave();
+    }
+  });
+
+  test('is not kept alive by an agent that nobody waits on', async () => {
+    const fabric = await openFabric();
+    const child = startChild(
+      async ({ open, say }) => {
+        const fabric = await open();
+        const agent = await fabric.join('child');
+        await agent.send('child', 'x');
+        (await agent.receive())?.ack(); // has waited before
+        await agent.receive({ timeoutMs: 20 });
+        await fabric.join('another');
+        say('done');
+      },
+      { dir: dirOf(fabric) },
+    );
+    expect(await child.heard()).toBe('done');
+
+    expect(await child.exited, child.stderr).toEqual({ code: 0, signal: null });
+    expect(fabric.census()).toMatchObject({ slotsLive: 0, leased: 0 });
+  });
+
+  test.each([
+    ['a receive', 'receive'],
+    ['an ask', 'ask'],
+    ['a send that waits for room', 'send'],
+    ['a send that waits for an ack', 'acked'],
+    ['an iterator', 'messages'],
+  ] as const)('is kept alive by %s', async (_, what) => {
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const child = startChild<{ what: string }>(
+      async ({ open, say, args }) => {
+        const agent = await (await open()).join('child');
+        while (args.what === 'send' && agent.trySend('me', 'x'));
+        const waits: Record<string, () => Promise<unknown>> = {
+          receive: () => agent.receive(),
+          ask: () => agent.ask('me', 'q', { timeoutMs: Infinity }),
+          send: () => agent.send('me', 'x', { timeoutMs: Infinity }),
+          acked: () => agent.send('me', 'x', { wait: 'acked', timeoutMs: Infinity }),
+          messages: () => agent.messages().next(),
+        };
+        const waiting = waits[args.what]?.();
+        say('waiting');
+        await waiting;
+        say('woken');
+      },
+      { dir: dirOf(fabric), args: { what } },
+    );
+    expect(await child.heard()).toBe('waiting');
+    await sleep(200);
+    expect(child.process.exitCode).toBeNull();
+
+    if (what === 'receive' || what === 'messages') await me.send('child', 'x');
+    const message = await me.receive({ timeoutMs: what === 'ask' ? Infinity : 50 });
+    if (what === 'ask') await message?.reply('a');
+    message?.ack();
+
+    expect(await child.heard()).toBe('woken');
+    expect(await child.exited, child.stderr).toEqual({ code: 0, signal: null });
+  });
+
+  test('by itself with messages unread leaves them to a successor', async () => {
+    const fabric = await openFabric();
+    const child = startChild(
+      async ({ open, say }) => {
+        const agent = await (await open()).join('child');
+        await agent.sendBatch('child', ['one', 'two']);
+        await agent.receive();
+        say('bye');
+      },
+      { dir: dirOf(fabric) },
+    );
+    expect(await child.heard()).toBe('bye');
+    expect((await child.exited).code).toBe(0);
+
+    const successor = await fabric.join('child');
+    const batch = await successor.receiveBatch();
+    expect(batch.map((message) => [message.text(), message.attempt])).toEqual([
+      ['one', 1],
+      ['two', 0],
+    ]);
+  });
+});
+
+describe('A child of a process that takes part', () => {
+  test('inherits nothing: no descriptor, no life', async () => {
+    const fabric = await openFabric();
+    const parent = startChild(
+      async ({ open, say, dir }) => {
+        const agent = await (await open()).join('parent');
+        agent.counter('n').add();
+        void agent.receive();
+        await new Promise((resolve) => setTimeout(resolve, 50)); // its FIFO is open by now
+        const { spawn } = process.getBuiltinModule('node:child_process');
+        const script = `
+          const { readdirSync, readlinkSync, readFileSync } = require('node:fs');
+          const links = readdirSync('/proc/self/fd').flatMap((fd) => {
+            try { return [readlinkSync('/proc/self/fd/' + fd)]; } catch { return []; }
+          });
+          const maps = readFileSync('/proc/self/maps', 'utf8').split('\\n');
+          console.log(JSON.stringify({
+            pid: process.pid,
+            inherited: [...links, ...maps].filter((text) => text.includes(${JSON.stringify(dir)})),
+          }));
+          setTimeout(() => {}, 60_000);
+        `;
+        const child = spawn(process.execPath, ['-e', script], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        child.stdout.once('data', (data: Buffer) => say(JSON.parse(`${data}`)));
+      },
+      { dir: dirOf(fabric) },
+    );
+    const { pid, inherited } = await parent.heard<{ pid: number; inherited: string[] }>();
+    expect(inherited).toEqual([]);
+
+    await parent.kill();
+    try {
+      process.kill(pid, 0); // the child lives on
+      expect(fabric.sweep()).toMatchObject({ reaped: 1 });
+      expect((await fabric.join('parent')).name).toBe('parent');
+    } finally {
+      process.kill(pid, 'SIGKILL');
+    }
+  });
+
+  test('made by child_process.fork takes part with a name of its own', async () => {
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const parent = startChild(
+      async ({ open, say }) => {
+        const { fork } = process.getBuiltinModule('node:child_process');
+        if (process.send !== undefined) {
+          const agent = await (await open()).join('forked');
+          await agent.send('me', 'from the forked one');
+          process.disconnect();
+          return;
+        }
+        const agent = await (await open()).join('parent');
+        const child = fork(process.argv[1] as string);
+        child.once('exit', async (code) => {
+          await agent.send('me', 'from the parent');
+          say({ code });
+        });
+      },
+      { dir: dirOf(fabric) },
+    );
+
+    expect(await parent.heard()).toEqual({ code: 0 });
+    const got = [await me.receive(), await me.receive()];
+    expect(got.map((message) => [message?.from, message?.text()])).toEqual([
+      ['forked', 'from the forked one'],
+      ['parent', 'from the parent'],
+    ]);
+  });
+});
