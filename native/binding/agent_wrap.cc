@@ -78,7 +78,7 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     spec.parent = parent;
     spec.mailbox_cells = static_cast<uint32_t>(
         std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")), uint64_t{kMaxLaneCells} + 1));
-    spec.fence = spec_object.Get("fence").ToBoolean();
+    spec.fence = ToBool(spec_object.Get("fence"));
     status = agent_.Join(&owner->participant(), spec, &failure);
   }
   if (status != Status::kOk) {
@@ -314,7 +314,7 @@ Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
 
 Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
   cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
-  const bool work = info[1].ToBoolean();
+  const bool work = ToBool(info[1]);
   return Napi::Number::New(info.Env(),
                            route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
 }
@@ -324,8 +324,8 @@ Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
 // followed by another try.
 Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
-  const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
-  const bool room = info[2].ToBoolean();
+  const LaneIndex lane = ToBool(info[1]) ? kWorkLane : kControlLane;
+  const bool room = ToBool(info[2]);
   cfc::Route* const route = RouteAt(index);
   if (!route) return info.Env().Undefined();
   const auto found =
@@ -342,7 +342,7 @@ Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
 
 Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
-  const LaneIndex lane = info[1].ToBoolean() ? kWorkLane : kControlLane;
+  const LaneIndex lane = ToBool(info[1]) ? kWorkLane : kControlLane;
   for (size_t i = 0; i < room_waits_.size(); ++i) {
     RoomWait& wait = room_waits_[i];
     if (wait.route != index || wait.lane != lane) continue;
@@ -394,7 +394,7 @@ Napi::Value AgentWrap::ReaderLives(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value AgentWrap::SetState(const Napi::CallbackInfo& info) {
-  if (owner_) agent_.SetState(static_cast<AgentState>(info[0].ToNumber().Uint32Value() % 6));
+  if (owner_) agent_.SetState(static_cast<AgentState>(ToUint32(info[0]) % 6));
   return info.Env().Undefined();
 }
 

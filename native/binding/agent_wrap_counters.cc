@@ -14,6 +14,10 @@ Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
   auto buffer = Napi::ArrayBuffer::New(
       env, values, kBlockValues * sizeof(double),
       [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  if (buffer.IsEmpty()) {  // the worker is being terminated
+    delete keep;
+    return env.Undefined();
+  }
   counter_buffers_.push_back(Napi::Persistent(buffer));
   return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
 }
@@ -24,7 +28,7 @@ Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
   HistogramWriter writer;
   const Status status = fabric_->metrics().ClaimHistogram(
-      agent_.counters(), info[0].ToNumber().Uint32Value(),
+      agent_.counters(), ToUint32(info[0]),
       [this](uint32_t block, uint64_t uid) {
         // The histograms of whoever counted there may go when the entry has another holder by now.
         AgentRecord record;
@@ -37,6 +41,10 @@ Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
   auto buffer = Napi::ArrayBuffer::New(
       env, writer.data(), HistogramShape::kWords * sizeof(double),
       [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
+  if (buffer.IsEmpty()) {
+    delete keep;
+    return Napi::Number::New(env, Negative(Status::kClosed));
+  }
   counter_buffers_.push_back(Napi::Persistent(buffer));
   return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
 }

@@ -74,7 +74,9 @@ uint32_t AgentWrap::Intern(Napi::Env env, std::string_view text) {
   const auto found = texts_.find(key);
   if (found != texts_.end()) return found->second;
   const auto id = static_cast<uint32_t>(texts_.size());
-  holder_.Value().Get("texts").As<Napi::Array>().Set(id, ToValue(env, text));
+  const Napi::Value texts = holder_.Value().Get("texts");
+  if (texts.IsEmpty()) return id;  // the worker is being terminated: nobody will read it
+  texts.As<Napi::Array>().Set(id, ToValue(env, text));
   texts_.emplace(static_cast<std::string&&>(key), id);
   return id;
 }
@@ -95,14 +97,20 @@ uint8_t* AgentWrap::Reserve(Napi::Env env, size_t bytes, size_t* offset) {
         std::shared_ptr<BufferPool> pool;
         size_t bytes;
       };
+      auto* const given = new Loan{pool_, size};
       buffer = Napi::ArrayBuffer::New(
           env, memory, size,
           [](Napi::Env, void* data, Loan* loan) {
             loan->pool->Give(data, loan->bytes);
             delete loan;
           },
-          new Loan{pool_, size});
+          given);
+      if (buffer.IsEmpty()) {
+        delete given;
+        pool_->Give(memory, size);
+      }
     }
+    if (buffer.IsEmpty()) return nullptr;  // the worker is being terminated
     holder_.Value().Set("buffer", buffer);
     arena_ = static_cast<uint8_t*>(buffer.Data());
     arena_bytes_ = size;
@@ -135,7 +143,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
   const uint32_t most = std::min(info[0].As<Napi::Number>().Uint32Value(), kMostTaken);
-  const TakeFilter filter = info[1].ToBoolean() ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
+  const TakeFilter filter = ToBool(info[1]) ? TakeFilter::kRepliesOnly : TakeFilter::kAll;
   if (taken_.size() < most) taken_.resize(kMostTaken);
   ForgetTexts(env);
 
@@ -181,7 +189,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
 Napi::Value AgentWrap::Wait(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
-  const double timeout_ms = info[0].ToNumber().DoubleValue();
+  const double timeout_ms = ToDouble(info[0]);
   return Napi::Number::New(
       env, Negative(agent_.WaitMail(
                Deadline::After(timeout_ms < 0 ? -1 : static_cast<int64_t>(timeout_ms * 1e6)))));
@@ -200,7 +208,7 @@ Napi::Value AgentWrap::Ack(const Napi::CallbackInfo& info) {
 // ackMany(leases: Uint32Array, count): how many were lost to somebody else
 Napi::Value AgentWrap::AckMany(const Napi::CallbackInfo& info) {
   const auto indexes = info[0].As<Napi::Uint32Array>();
-  const size_t count = std::min<size_t>(info[1].ToNumber().Uint32Value(), indexes.ElementLength());
+  const size_t count = std::min<size_t>(ToUint32(info[1]), indexes.ElementLength());
   uint32_t lost = 0;
   bool lanes[kLanes] = {};
   for (size_t i = 0; i < count; ++i) {
@@ -224,7 +232,7 @@ Napi::Value AgentWrap::Nack(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LeaseToken* const token = LeaseAt(index);
   if (!token) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
-  const Status status = agent_.Nack(*token, info[1].ToNumber().Uint32Value());
+  const Status status = agent_.Nack(*token, ToUint32(info[1]));
   ForgetLease(index);
   return Napi::Number::New(info.Env(), Negative(status));
 }
@@ -245,8 +253,8 @@ Napi::Value AgentWrap::HandOver(const Napi::CallbackInfo& info) {
 Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
-  const auto uid = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
-  const auto number = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  const auto uid = static_cast<uint64_t>(ToDouble(info[0]));
+  const auto number = static_cast<uint64_t>(ToDouble(info[1]));
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     Delivery delivery;
     CellKind kind;
@@ -255,9 +263,8 @@ Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
       if (status == Status::kEmpty) break;
       if (status != Status::kOk || kind != CellKind::kHeld) continue;
       if (delivery.id.uid != uid || delivery.id.number != number) continue;
-      const Status settled = info[2].ToBoolean()
-                                 ? agent_.Ack(delivery.token)
-                                 : agent_.Nack(delivery.token, info[3].ToNumber().Uint32Value());
+      const Status settled = ToBool(info[2]) ? agent_.Ack(delivery.token)
+                                             : agent_.Nack(delivery.token, ToUint32(info[3]));
       return Napi::Number::New(env, Negative(settled));
     }
   }

@@ -21,6 +21,26 @@ inline std::string ToText(const Napi::Value& value) {
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
 }
 
+// Not value.ToNumber(): while a worker is being terminated, whatever could run JavaScript fails,
+// and then node-addon-api ends the whole process over the empty value that it answered.
+inline double ToDouble(const Napi::Value& value) noexcept {
+  double number = 0;
+  napi_get_value_double(value.Env(), value, &number);
+  return number;
+}
+
+inline uint32_t ToUint32(const Napi::Value& value) noexcept {
+  uint32_t number = 0;
+  napi_get_value_uint32(value.Env(), value, &number);
+  return number;
+}
+
+inline bool ToBool(const Napi::Value& value) noexcept {
+  bool flag = false;
+  napi_get_value_bool(value.Env(), value, &flag);
+  return flag;
+}
+
 inline Napi::String ToValue(Napi::Env env, std::string_view text) {
   return Napi::String::New(env, text.data(), text.size());
 }

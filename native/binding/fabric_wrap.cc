@@ -126,11 +126,13 @@ void FabricWrap::CallReady(Status failed) {
   const Napi::Env env = Env();
   const Napi::HandleScope scope(env);
   // MakeCallback runs microtasks and ticks afterwards, as after any event.
-  on_ready_.MakeCallback(env.Global(), {ToValue(env, failed)});
-  if (env.IsExceptionPending()) {
-    napi_value error = nullptr;
-    napi_get_and_clear_last_exception(env, &error);
-    napi_fatal_exception(env, error);
+  const napi_value argument = ToValue(env, failed);
+  const napi_status status =
+      napi_make_callback(env, nullptr, env.Global(), on_ready_.Value(), 1, &argument, nullptr);
+  napi_value error = nullptr;
+  if (status == napi_pending_exception &&
+      napi_get_and_clear_last_exception(env, &error) == napi_ok) {
+    napi_fatal_exception(env, error);  // does nothing where the worker is being terminated
   }
 }
 
@@ -170,7 +172,7 @@ Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value FabricWrap::Watch(const Napi::CallbackInfo& info) {
-  if (waiter_) waiter_->Watch(info[0].ToBoolean());
+  if (waiter_) waiter_->Watch(ToBool(info[0]));
   return info.Env().Undefined();
 }
 
@@ -237,7 +239,7 @@ Napi::Value FabricWrap::Peek(const Napi::CallbackInfo& info) {
     return Napi::Number::New(env, Negative(Status::kNoAgent));
   }
   Napi::Array out = Napi::Array::New(env);
-  const uint32_t most = info[1].ToNumber().Uint32Value();
+  const uint32_t most = ToUint32(info[1]);
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     for (uint64_t nth = 0; out.Length() < most && nth < kMaxLaneCells; ++nth) {
       Delivery delivery;
@@ -246,8 +248,9 @@ Napi::Value FabricWrap::Peek(const Napi::CallbackInfo& info) {
       if (status == Status::kEmpty) break;
       if (status != Status::kOk) continue;  // it went on while we looked
       auto body = Napi::ArrayBuffer::New(env, delivery.body_bytes);
-      if (Agent::CopyPeeked(*fabric_, view, delivery, body.Data()) != Status::kOk) continue;
       auto row = Napi::Float64Array::New(env, kColumns);
+      if (body.IsEmpty() || row.IsEmpty()) return out;  // the worker is being terminated
+      if (Agent::CopyPeeked(*fabric_, view, delivery, body.Data()) != Status::kOk) continue;
       FillRow(row.Data(), delivery);
       Napi::Object message = Napi::Object::New(env);
       message.Set("row", row);
@@ -354,7 +357,7 @@ Napi::Value FabricWrap::ReadMetrics(const Napi::CallbackInfo& info) {
   double values[kBlockValues];
   uint64_t uid;
   const bool read = fabric_ && out.ElementLength() >= kBlockValues &&
-                    fabric_->metrics().ReadBlock(info[0].ToNumber().Uint32Value(), values, &uid);
+                    fabric_->metrics().ReadBlock(ToUint32(info[0]), values, &uid);
   if (read) std::copy(values, values + kBlockValues, out.Data());
   return Napi::Boolean::New(info.Env(), read);
 }
@@ -365,8 +368,7 @@ Napi::Value FabricWrap::ReadHistogram(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto histogram = std::make_unique<Histogram>();
   if (!fabric_ ||
-      !fabric_->metrics().ReadHistogram(info[0].ToNumber().Uint32Value(),
-                                        info[1].ToNumber().Uint32Value(), histogram.get())) {
+      !fabric_->metrics().ReadHistogram(ToUint32(info[0]), ToUint32(info[1]), histogram.get())) {
     return env.Undefined();
   }
   Napi::Object out = Napi::Object::New(env);
@@ -377,7 +379,7 @@ Napi::Value FabricWrap::ReadHistogram(const Napi::CallbackInfo& info) {
   const auto wanted = info[2].As<Napi::Array>();
   Napi::Array percentiles = Napi::Array::New(env, wanted.Length());
   for (uint32_t i = 0; i < wanted.Length(); ++i) {
-    percentiles.Set(i, histogram->Percentile(Napi::Value(wanted.Get(i)).ToNumber().DoubleValue()));
+    percentiles.Set(i, histogram->Percentile(ToDouble(wanted.Get(i))));
   }
   out.Set("percentiles", percentiles);
   return out;
@@ -392,7 +394,7 @@ Napi::Value FabricWrap::RegisterMetric(const Napi::CallbackInfo& info) {
   if (status == Status::kOk) {
     status = fabric_->metrics().Register(
         participant_->owner(), ToText(info[0]), ToText(info[1]),
-        static_cast<MetricKind>(info[2].ToNumber().Uint32Value()),
+        static_cast<MetricKind>(ToUint32(info[2])),
         [this](Owner owner) { return fabric_->ProvenDead(owner); }, &index);
   }
   return Napi::Number::New(env, status == Status::kOk ? index : Negative(status));

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { Fabric } from '../../src/index.js';
-import { startChild, startWorker } from '../support/child.js';
+import { root, startChild, startWorker } from '../support/child.js';
 import { openFabric, range, until } from '../support/fabric.js';
 
 const dirOf = (fabric: Fabric) => dirname(fabric.info().path);
@@ -183,5 +185,16 @@ describe('A worker thread', () => {
     expect(told.after, child.stderr).toEqual(told.before);
     expect(await child.exited).toEqual({ code: 0, signal: null });
     expect(fabric.census()).toMatchObject({ slotsLive: 0, leased: 0, claimed: 0 });
+  });
+
+  test('terminated at any moment, whatever it is at, ends nobody else and leaves nothing', async () => {
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      ['scripts/teardown.mjs', '150'],
+      { cwd: root },
+    );
+
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toMatchObject({ cycles: 150, stayed: { slotsLive: 0, leased: 0 } });
   });
 });

@@ -1,0 +1,115 @@
+// Worker threads that join a fabric and are terminated at some moment, hundreds of them: whatever
+// they were at, the process goes on, and nothing of theirs stays.
+//
+//   node scripts/teardown.mjs [CYCLES]
+//
+// scripts/test-addon.sh runs it on an addon with AddressSanitizer. Prints one JSON line; exit code 1
+// where something stayed.
+
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { Fabric } from 'cfc';
+
+if (isMainThread) await main(Number(process.argv[2] ?? 300));
+else await work(workerData);
+
+/** What a worker may be at when it ends: some of it never ends by itself. */
+function occupations(fabric, agent, size) {
+  const counter = agent.counter('n');
+  const histogram = agent.histogram('h');
+  return [
+    async () => {
+      for (;;) {
+        await agent.send(agent.name, 'x'.repeat(size));
+        (await agent.receive())?.ack();
+        counter.add();
+        histogram.record(size);
+      }
+    },
+    async () => {
+      for (;;) await agent.ask('main', 'question');
+    },
+    () => agent.receiveSync(),
+    async () => {
+      for await (const message of agent.messages()) message.ack();
+    },
+    async () => {
+      for (;;) {
+        await agent.sendBatch(agent.name, ['small', 'x'.repeat(3000), { json: size }]);
+        (await agent.receiveBatch()).ack();
+      }
+    },
+    async () => {
+      while (agent.trySend('main', 'x'));
+      await agent.send('main', 'waits for room');
+    },
+    async () => {
+      for (;;) {
+        agent.peek();
+        fabric.snapshot();
+        fabric.census();
+        await agent.send('main', 'x', { wait: 'acked' });
+      }
+    },
+    async () => {
+      await fabric.close();
+      counter.add();
+      histogram.record(1);
+    },
+    () => process.exit(0),
+  ];
+}
+
+async function work({ dir, i }) {
+  const fabric = await Fabric.open('teardown', { dir });
+  const agent = await fabric.join(`worker-${i % 7}`);
+  parentPort.postMessage('at work');
+  const all = occupations(fabric, agent, (i * 37) % 9000);
+  await all[i % all.length]();
+}
+
+async function main(cycles) {
+  const dir = mkdtempSync('/dev/shm/cfc-teardown-');
+  const fabric = await Fabric.open('teardown', { dir, create: true, profile: 'small' });
+  const me = await fabric.join('main');
+  const serving = (async () => {
+    for await (const message of me.messages()) {
+      if (message.expectsReply) await message.reply('answer', { timeoutMs: 0 }).catch(() => {});
+      message.ack();
+    }
+  })();
+
+  const cycle = async (i) => {
+    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { dir, i } });
+    worker.on('error', (error) => {
+      console.error(error);
+      process.exitCode = 1;
+    });
+    const exited = once(worker, 'exit');
+    await Promise.race([once(worker, 'message'), exited]);
+    await sleep((i * 7919) % 15);
+    await worker.terminate();
+    await exited;
+  };
+  // Three at a time, on names that others have just left.
+  for (let i = 0; i < cycles; i += 3) await Promise.all([cycle(i), cycle(i + 1), cycle(i + 2)]);
+
+  await me.leave();
+  await serving;
+  const { slotsLive, slotsReaping, leased, claimed, quarantined, chunksLoaned } = fabric.census();
+  const stayed = {
+    slotsLive: slotsLive - 1,
+    slotsReaping,
+    leased,
+    claimed,
+    quarantined,
+    chunksLoaned,
+  };
+  console.log(JSON.stringify({ cycles, stayed }));
+  if (Object.values(stayed).some((count) => count !== 0)) process.exitCode = 1;
+  await fabric.close();
+  rmSync(dir, { recursive: true });
+}
