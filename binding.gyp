@@ -26,6 +26,7 @@
       'native/binding/agent_wrap_receive.cc',
       'native/binding/fabric_wrap.cc',
       'native/binding/loop_waiter.cc',
+      'native/binding/old_glibc.cc',
     ],
     'cli_sources': [
       'native/cli/children.cc',

@@ -32,6 +32,12 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   // By FabricWrap: something that JavaScript waits for is there.
   bool Look(int64_t* longest) noexcept;
   void Leave() noexcept;
+  // By FabricWrap, before JavaScript is called: the loop woke, so who waits for room has its turn.
+  void TakeTurn() noexcept {
+    for (const RoomWait& wait : room_waits_) {
+      if (cfc::Route* const route = RouteAt(wait.route)) route->in_turn = true;
+    }
+  }
 
  private:
   Napi::Value Info(const Napi::CallbackInfo& info);
@@ -100,7 +106,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.
   uint32_t expects_ = 0;
 
-  std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
+  std::shared_ptr<BufferPool> pool_ = std::shared_ptr<BufferPool>(new BufferPool());
   Napi::ObjectReference holder_;  // {table, texts, buffer}: shared with JavaScript
   double* table_ = nullptr;
   uint8_t* arena_ = nullptr;

@@ -125,6 +125,7 @@ bool FabricWrap::Look(int64_t* longest) noexcept {
 void FabricWrap::CallReady(Status failed) {
   const Napi::Env env = Env();
   const Napi::HandleScope scope(env);
+  for (AgentWrap* const agent : agents_) agent->TakeTurn();
   // MakeCallback runs microtasks and ticks afterwards, as after any event.
   const napi_value argument = ToValue(env, failed);
   const napi_status status =

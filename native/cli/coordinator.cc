@@ -238,6 +238,7 @@ class Coordinator {
     Outgoing message;
     message.body = held.body;
     message.type = held.type;
+    route->in_turn = true;  // mailboxes hold all that a job has in flight: nobody is crowded out
     Status status = agent_.TrySend(route, message, nullptr);
     if (status == Status::kFull) {
       // Rung when there is room; chunks of the slab come free without a ring.
