@@ -127,7 +127,7 @@ void FabricWrap::CallReady(Status failed) {
   const Napi::HandleScope scope(env);
   for (AgentWrap* const agent : agents_) agent->TakeTurn();
   // MakeCallback runs microtasks and ticks afterwards, as after any event.
-  const napi_value argument = ToValue(env, failed);
+  napi_value argument = ToValue(env, failed);
   const napi_status status =
       napi_make_callback(env, nullptr, env.Global(), on_ready_.Value(), 1, &argument, nullptr);
   napi_value error = nullptr;
