@@ -319,23 +319,23 @@ Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
                            route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
 }
 
-// waitRoom(route, work, room): from now on, a cell that comes free there wakes the loop. room: that
-// is all it takes; else chunks or quota are wanted too, and only a ring is a reason to look. To be
-// followed by another try.
+// waitRoom(route, work, cells): from now on, that many cells free there wake the loop. 0: chunks or
+// quota are wanted, and only a ring is a reason to look. To be followed by another try.
 Napi::Value AgentWrap::WaitRoom(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LaneIndex lane = ToBool(info[1]) ? kWorkLane : kControlLane;
-  const bool room = ToBool(info[2]);
+  const uint32_t cells = info[2].As<Napi::Number>().Uint32Value();
   cfc::Route* const route = RouteAt(index);
   if (!route) return info.Env().Undefined();
   const auto found =
       std::find_if(room_waits_.begin(), room_waits_.end(),
                    [&](const RoomWait& wait) { return wait.route == index && wait.lane == lane; });
   if (found == room_waits_.end()) {
-    room_waits_.push_back({index, lane, room});
+    room_waits_.push_back({index, lane, cells});
   } else {
-    found->room = room;
+    found->cells = cells;
   }
+  room_sleep_ns_ = 0;
   agent_.AnnounceRoom(route, lane, /*several=*/true);
   return info.Env().Undefined();
 }

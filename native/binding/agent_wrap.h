@@ -71,7 +71,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   struct RoomWait {
     uint32_t route;
     LaneIndex lane;
-    bool room;  // false: the lane has room, it is chunks or quota that we wait for
+    uint32_t cells;  // 0: the lane has room, it is chunks or quota that we wait for
   };
 
   Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);
@@ -101,6 +101,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   std::vector<uint32_t> free_leases_;
   std::vector<Delivery> taken_;
   std::vector<RoomWait> room_waits_;
+  int64_t room_sleep_ns_ = 0;
   std::vector<Receipt> verdict_waits_;
   std::string scratch_;
   // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.

@@ -23,7 +23,15 @@ bool AgentWrap::Look(int64_t* longest) noexcept {
   }
   for (const RoomWait& wait : room_waits_) {
     cfc::Route* const route = RouteAt(wait.route);
-    if (route && wait.room && agent_.HasRoom(route, wait.lane)) return true;
+    if (!route || wait.cells == 0) continue;
+    // A spinning sender waits for a handful: see Lane::Handful.
+    const uint32_t handful = Lane::Handful(route->view.lanes[wait.lane].capacity());
+    const uint32_t cells = longest ? wait.cells : std::max(wait.cells, handful);
+    if (agent_.HasRoom(route, wait.lane, cells)) return true;
+  }
+  if (longest && !room_waits_.empty()) {
+    room_sleep_ns_ = Agent::NextRoomSleepNs(room_sleep_ns_);
+    *longest = std::min(*longest, room_sleep_ns_);
   }
   for (const Receipt& receipt : verdict_waits_) {
     VoidReason reason;

@@ -122,11 +122,13 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word) noexcept {
     participant_->IntendToRead(PackLaneId(view_.box, lane));
     cursor_[lane] = 0;
     leased_[lane] = 0;
+    memo_[lane] = ReclaimMemo();
+    empty_at_[lane] = 0;
   }
   if (!AddReader()) return Status::kReadersFull;
-  for (auto& lane : view_.lanes) {
-    lane.Reopen();
-    lane.FenceIncarnations(incarnation_);
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    reopening_[lane] = view_.lanes[lane].Reopen() != Status::kOk;
+    view_.lanes[lane].FenceIncarnations(incarnation_);
   }
   entry.pid.store(static_cast<uint64_t>(getpid()));
   entry.joined_at_ms.store(static_cast<uint64_t>(RealTimeNs() / 1'000'000));

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clock.h"
 #include "directory.h"
 #include "participant.h"
 #include "ring.h"
@@ -151,8 +152,11 @@ class Agent {
   uint32_t BatchLimit(Route* route, LaneIndex lane) noexcept;
   // Before parking for room: says that we want it, in one lane or (several) in more than one.
   void AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept;
-  // Whether a send would find room now, as far as the lane goes.
-  bool HasRoom(Route* route, LaneIndex lane) noexcept;
+  // Whether `cells` messages would find room now, as far as the lane goes.
+  bool HasRoom(Route* route, LaneIndex lane, uint32_t cells) noexcept;
+  // How long a sender that found no room sleeps at most before it looks again, given how long that
+  // was last time (0: it was not yet): readers save up what they free in a burst.
+  static int64_t NextRoomSleepNs(int64_t last_ns) noexcept;
   // After waiting for room, whatever came of it.
   void WithdrawRoom(Route* route, LaneIndex lane) noexcept;
 
@@ -211,6 +215,9 @@ class Agent {
   Status Check(const Outgoing& message) const noexcept;
   Status ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
   Status Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
+  void PrefetchBehind(LaneIndex lane, uint64_t position) noexcept;
+  // Whether something came since the last TryTake found nothing; cheap.
+  bool WorthALook() const noexcept;
   bool AtOwnCap(Route* route, LaneIndex lane) noexcept;
   void Remember(Route* route, LaneIndex lane, uint64_t position) noexcept;
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
@@ -227,8 +234,12 @@ class Agent {
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;
   CounterBlock counters_;
+  BurstClock clock_;
   uint64_t cursor_[kLanes] = {};
   uint32_t leased_[kLanes] = {};
+  ReclaimMemo memo_[kLanes];
+  uint64_t empty_at_[kLanes] = {};    // where the last look into the lane ended
+  bool reopening_[kLanes] = {};       // closed when we came, and too full to be opened yet
   uint32_t control_burst_ = 0;
   uint64_t slab_bytes_ = 0;  // at most what our chunks hold; looked up anew when it nears the quota
   Suspects suspects_;

@@ -12,6 +12,8 @@ namespace {
 
 // How many control messages in a row overtake the work lane.
 constexpr uint32_t kControlBurst = 16;
+// How many cells ahead a reader fetches, where that many wait.
+constexpr uint32_t kPrefetchCells = 2;
 
 constexpr auto kNowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
 
@@ -62,8 +64,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   for (uint32_t n = 0; n < kLanes; ++n) {
     const auto index = static_cast<LaneIndex>(work_first ? kLanes - 1 - n : n);
     Lane& lane = view_.lanes[index];
-    // Closed by a leaver that died before it was gone, and too full to be opened when we came.
-    if (lane.Closing() && StillMine()) lane.Reopen();
+    if (reopening_[index] && StillMine()) reopening_[index] = lane.Reopen() != Status::kOk;
     for (;;) {
       if (leased_[index] >= MostLeased(lane, filter)) {
         capped = true;
@@ -74,11 +75,16 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       if (taken.status == Status::kStale) return Status::kStale;
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
+        // A leaver that died half-way may have closed it, too full to be opened when we came.
+        if (lane.Closing() && StillMine()) reopening_[index] = lane.Reopen() != Status::kOk;
+        empty_at_[index] = taken.position;
         break;
       }
       const bool sound = ReadCell(lane.At(taken.position), out);
       CFC_FAIL_POINT("take.copied");
       if (!lane.Holds(taken.position, taken.word)) continue;  // taken back: deliver nothing
+      participant_->CountTaken();
+      PrefetchBehind(index, taken.position);
       if (!sound) {
         ++leased_[index];
         Discard({index, taken.position, taken.word});
@@ -102,6 +108,21 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   control_burst_ = 0;
   if (delay_ms) *delay_ms = delay;
   return capped ? Status::kFull : Status::kEmpty;
+}
+
+void Agent::PrefetchBehind(LaneIndex index, uint64_t position) noexcept {
+  const Lane& lane = view_.lanes[index];
+  uint64_t& known_tail = memo_[index].known_tail;
+  if (position >= known_tail) known_tail = Position(lane.words()->tail.load());
+  // Only what was claimed some time ago: to fetch what its sender still fills would cost both.
+  const uint64_t next = position + kPrefetchCells;
+  if (next + kPrefetchCells < known_tail) lane.PrefetchToRead(next);
+}
+
+bool Agent::WorthALook() const noexcept {
+  // Where something unfinished is in the way, any look may find it finished.
+  return suspects_.count != 0 || view_.lanes[kControlLane].CameTo(empty_at_[kControlLane]) ||
+         view_.lanes[kWorkLane].CameTo(empty_at_[kWorkLane]);
 }
 
 bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
@@ -154,6 +175,7 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
       [&](int64_t* longest) {
         status = TryTake(TakeFilter::kAll, out, &delay_ms);
         if (status != Status::kEmpty) return true;
+        if (longest == nullptr) return false;
         *longest = ClearTheWay();
         if (delay_ms != 0 && int64_t{delay_ms} * 1'000'000 < *longest) {
           *longest = int64_t{delay_ms} * 1'000'000;
@@ -163,7 +185,7 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
         status = TryTake(TakeFilter::kAll, out, &delay_ms);
         return status != Status::kEmpty;
       },
-      deadline);
+      [this] { return WorthALook(); }, deadline);
   if (waited == Status::kOk) counters_.Add(Metric::kWakes, 1);
   return waited == Status::kOk ? status : waited;
 }
@@ -177,7 +199,7 @@ Status Agent::WaitMail(Deadline deadline) noexcept {
   if (usable != Status::kOk) return usable;
   return participant_->WaitUntil(
       [&](int64_t* longest) {
-        *longest = kBackstopNs;
+        if (longest) *longest = kBackstopNs;
         return HasMail(TakeFilter::kAll, longest);
       },
       deadline);
@@ -224,7 +246,9 @@ Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   return status;
 }
 
-void Agent::Reclaim(LaneIndex lane) noexcept { participant_->fabric().Reclaim(view_, lane); }
+void Agent::Reclaim(LaneIndex lane) noexcept {
+  participant_->fabric().Reclaim(view_, lane, &memo_[lane]);
+}
 
 Status Agent::Ack(const LeaseToken& token) noexcept {
   const Status status = AckWithoutReclaim(token);

@@ -13,6 +13,13 @@ namespace {
 // that this process hardly runs.
 constexpr int kMostResends = 8;
 
+// How many cells ahead of its own a sender fetches.
+constexpr uint32_t kPrefetchCells = 2;
+
+// The first sleep of a sender that waits for room; each further one is twice as long, up to the
+// backstop. Readers save up the cells that they free in a burst (Fabric::Reclaim).
+constexpr int64_t kFirstRoomSleepNs = 1'000'000;
+
 }  // namespace
 
 Status Agent::Resolve(Route* route) noexcept {
@@ -173,8 +180,9 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     uint64_t position;
     status = Claim(route, message.lane, message.when_full, &position);
     if (status != Status::kOk) break;
+    route->view.lanes[message.lane].PrefetchToWrite(position + kPrefetchCells);
     FillCell(*route, message, position, chunk, number, route->sequence[message.lane] + 1,
-             RealTimeNs());
+             clock_.RealNs());
     if (chunk != 0) {
       fabric.slab().Place(me, chunk, PackPlace(route->view.box, message.lane, position));
     }
@@ -214,14 +222,23 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
   counters_.Add(Metric::kSendWaits, 1);
   const int64_t began_ns = MonotonicNs();
   const uint64_t sleeps = participant_->sleeps();
+  int64_t sleep_ns = 0;
   const Status waited = participant_->WaitUntil(
       [&](int64_t* longest) {
-        AnnounceRoom(route, message.lane, /*several=*/false);
+        if (longest) AnnounceRoom(route, message.lane, /*several=*/false);
         route->in_turn = participant_->sleeps() != sleeps;
         status = TrySend(route, message, receipt);
-        // Chunks of the slab come free in other lanes too, without a ring for us.
-        *longest = status == Status::kFull ? kBackstopNs : kSuspectNs;
+        if (longest) {
+          // Chunks of the slab come free in other lanes too, without a ring for us.
+          sleep_ns = NextRoomSleepNs(sleep_ns);
+          *longest = status == Status::kFull || sleep_ns < kSuspectNs ? sleep_ns : kSuspectNs;
+        }
         return !full(status);
+      },
+      [&] {
+        return status != Status::kFull || route->entry == kNoEntry ||
+               route->view.lanes[message.lane].HasSpace(
+                   Lane::Handful(route->view.lanes[message.lane].capacity()));
       },
       deadline);
   route->in_turn = false;
@@ -319,9 +336,10 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
       status = Status::kOk;
       continue;
     }
-    const int64_t now_ns = RealTimeNs();
+    const int64_t now_ns = clock_.RealNs();
     const uint64_t first_number = participant_->NextNumbers(count - done);
     for (uint32_t i = done; i < count; ++i) {
+      route->view.lanes[lane].PrefetchToWrite(positions[i] + kPrefetchCells);
       FillCell(*route, messages[i], positions[i], chunks[i], first_number + (i - done),
                route->sequence[lane] + 1 + (i - done), now_ns);
       if (chunks[i] != 0) {
@@ -364,20 +382,27 @@ void Agent::AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept {
       several ? kWantSeveral : PackLaneId(route->view.box, lane));
 }
 
-bool Agent::HasRoom(Route* route, LaneIndex lane) noexcept {
+bool Agent::HasRoom(Route* route, LaneIndex lane, uint32_t cells) noexcept {
   if (route->entry == kNoEntry) return true;  // to be found anew, or to be refused
   const Lane& ring = route->view.lanes[lane];
   if (!route->view.Is(MailboxRefGeneration(route->mailbox)) || ring.Closing()) return true;
-  return ring.Depth() < ring.capacity() && (route->in_turn || !AtOwnCap(route, lane));
+  return ring.HasSpace(cells < ring.capacity() ? cells : ring.capacity()) &&
+         (route->in_turn || !AtOwnCap(route, lane));
+}
+
+int64_t Agent::NextRoomSleepNs(int64_t last_ns) noexcept {
+  if (last_ns == 0) return kFirstRoomSleepNs;
+  return last_ns < kBackstopNs / 2 ? last_ns * 2 : kBackstopNs;
 }
 
 void Agent::WithdrawRoom(Route* route, LaneIndex lane) noexcept {
   Fabric& fabric = participant_->fabric();
   fabric.wants().Withdraw(participant_->owner());
   if (route->entry == kNoEntry) return;
-  // A ring that came for us may have been the only one: pass it on while there is room.
+  // A ring that came for us may have been the only one: pass it on while there is room for more
+  // than the next few of ours.
   const Lane& ring = route->view.lanes[lane];
-  if (ring.Depth() < ring.capacity()) fabric.PassRoom(route->view, lane, 1);
+  if (ring.HasSpace(Lane::Handful(ring.capacity()))) fabric.PassRoom(route->view, lane, 1);
 }
 
 }  // namespace cfc

@@ -43,6 +43,9 @@ class DoorbellOf {
   // By the sleeper, after it woke or decided not to sleep.
   void Unpark() noexcept { word_->fetch_and(~(kParked | kRung | kLoop)); }
 
+  // Parked, and nobody woke it yet.
+  static bool Sleeps(uint32_t seen) noexcept { return (seen & kParked) && !(seen & kRung); }
+
   bool IsParked() const noexcept { return word_->load() & kParked; }
 
   // By anybody, after publishing. `wake(in_loop)` does the system call; it must have happened

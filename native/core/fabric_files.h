@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "clock.h"
 #include "doorbell.h"
 #include "layout.h"
 #include "lease.h"
@@ -35,6 +36,14 @@ struct FabricOptions {
   uint64_t slab_max_bytes = 256u << 20;    // of all bodies that exceed a cell
   uint64_t sender_slab_bytes = 64u << 20;  // of one sender's
   uint32_t histograms = 64;
+};
+
+// What the reader of a lane remembers from one reclaim to the next.
+struct ReclaimMemo {
+  uint64_t known_tail = 0;  // the tail was seen there
+  uint64_t last_ticks = 0;  // when somebody wanted room last
+  uint32_t rung = 0;        // slot of the sender that was told of room last
+  uint32_t unpassed = 0;    // cells that came free since, of which nobody was told
 };
 
 class Fabric {
@@ -93,6 +102,8 @@ class Fabric {
   void PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept;
   // Frees what is done at the head, with the chunks behind it, and wakes who waits for room.
   uint32_t Reclaim(const MailboxView& view, uint32_t lane) noexcept;
+  // The same by its reader, who does it again and again.
+  uint32_t Reclaim(const MailboxView& view, uint32_t lane, ReclaimMemo* memo) noexcept;
 
   // The FIFO of a slot whose event loop sleeps on it, made at its first park. -1: errno says why.
   int OpenBell(uint32_t slot) noexcept;
@@ -100,6 +111,9 @@ class Fabric {
  private:
   Fabric() = default;
   Status AttachFiles(Failure* failure);
+  // Whether the sender in `slot` wants this lane and is awake, or was woken: it looks at the lane
+  // after what we freed, and passes on what it leaves.
+  bool SomebodyComes(const MailboxView& view, uint32_t lane, uint32_t slot) const noexcept;
   void WriteBell(uint32_t slot) noexcept;
 
   std::string name_;

@@ -127,14 +127,45 @@ void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) no
               [this](uint32_t slot) { return Ring(slot); });
 }
 
-uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane_index) noexcept {
+bool Fabric::SomebodyComes(const MailboxView& view, uint32_t lane, uint32_t slot) const noexcept {
+  const Slot* const rung = SlotAt(slot);
+  if (!rung || WantLane(wants_.Of(slot).load()) != PackLaneId(view.box, lane)) return false;
+  return !Doorbell::Sleeps(rung->doorbell.load());
+}
+
+uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane) noexcept {
+  ReclaimMemo memo;
+  return Reclaim(view, lane, &memo);
+}
+
+uint32_t Fabric::Reclaim(const MailboxView& view, uint32_t lane_index, ReclaimMemo* memo) noexcept {
   Lane lane = view.lanes[lane_index];
-  const uint32_t freed = lane.Reclaim([&](ChunkRef chunk, uint64_t position, VoidReason reason) {
-    if (chunk != 0) slab_.Free(chunk, PackPlace(view.box, lane_index, position));
-    const Owner waiting = lane.LeaveVerdict(position, reason);
-    if (waiting != 0) Ring(OwnerSlot(waiting));
+  const uint32_t freed = lane.Reclaim(
+      [&](ChunkRef chunk, uint64_t position, VoidReason reason) {
+        if (chunk != 0) slab_.Free(chunk, PackPlace(view.box, lane_index, position));
+        const Owner waiting = lane.LeaveVerdict(position, reason);
+        if (waiting != 0) Ring(OwnerSlot(waiting));
+      },
+      &memo->known_tail);
+  if (freed == 0 || !Wants::AnybodyWants(lane.words()->room)) return freed;
+  const uint64_t now_ticks = CpuTicks();
+  const bool quick = now_ticks - memo->last_ticks < 8 * kBurstTicks;
+  memo->last_ticks = now_ticks;
+  memo->unpassed += freed;
+  const uint32_t handful = Lane::Handful(lane.capacity());
+  if (memo->unpassed < handful) {
+    // To wake a sender for each cell costs ten times the cell. So a reader that takes one message
+    // after the other, and has more before it, saves some up; should it stop just then, the
+    // sender's own next look finds them (Agent::Send).
+    if (quick && lane.CameTo(lane.words()->head.load() + handful)) return freed;
+    if (SomebodyComes(view, lane_index, memo->rung)) return freed;
+  }
+  memo->unpassed = 0;
+  wants_.Pass(lane.words()->room, PackLaneId(view.box, lane_index), 1, [&](uint32_t slot) {
+    const bool woke = Ring(slot);
+    if (woke) memo->rung = slot;
+    return woke;
   });
-  PassRoom(view, lane_index, freed);
   return freed;
 }
 

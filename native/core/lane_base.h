@@ -76,6 +76,40 @@ class LaneBaseOf {
     }
     return waiting;
   }
+  // So much room is worth a wake, and worth a short wait: one cell alone costs its sender and its
+  // reader more than it is good for.
+  static constexpr uint32_t Handful(uint32_t capacity) noexcept { return (capacity + 7) / 8; }
+
+  // Whether that many cells from the tail on are free: for a sender that would rather wait for a
+  // handful than fight over each. One load; the answer may be old.
+  bool HasSpace(uint32_t cells) const noexcept {
+    const uint64_t last = Position(words_->tail.load()) + cells - 1;
+    const uint64_t word = At(last).words[kState].load();
+    return CellKindOf(word) == CellKind::kFree && CellLap(word) == LapOf(last);
+  }
+
+  // Fetches the cell that a small message at `position` fills. Changes nothing.
+  void PrefetchToWrite(uint64_t position) const noexcept {
+    const auto* words = At(position).words;
+    __builtin_prefetch(words, 1);
+    __builtin_prefetch(words + 8, 1);
+    __builtin_prefetch(words + 16, 1);
+  }
+  void PrefetchToRead(uint64_t position) const noexcept {
+    const auto* words = At(position).words;
+    __builtin_prefetch(words, 1);  // its state is going to be swapped
+    __builtin_prefetch(words + 8);
+    __builtin_prefetch(words + 16);
+  }
+
+  // Whether a look that ended at `position`, at a free cell, would now get further.
+  bool CameTo(uint64_t position) const noexcept {
+    const uint64_t word = At(position).words[kState].load();
+    const int32_t ahead = LapsAhead(CellLap(word), LapOf(position));
+    if (ahead != 0) return ahead > 0;
+    return CellKindOf(word) != CellKind::kFree && CellKindOf(word) != CellKind::kSealed;
+  }
+
   bool Closing() const noexcept { return words_->tail.load() & kClosing; }
 
   // Every message that an ack took out of the lane, modulo 2^32.

@@ -26,6 +26,17 @@ uint64_t StartTime() noexcept {
   return field ? std::strtoull(field + 1, nullptr, 10) : 0;
 }
 
+// Has the kernel put this thread on another of the CPUs that it may use.
+void LeaveThisCpu() noexcept {
+  cpu_set_t all;
+  const int here = sched_getcpu();
+  if (here < 0 || sched_getaffinity(0, sizeof all, &all) != 0) return;
+  cpu_set_t others = all;
+  CPU_CLR(static_cast<unsigned>(here), &others);
+  if (CPU_COUNT(&others) == 0) return;
+  if (sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof all, &all);
+}
+
 int CpuCount() noexcept {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -189,19 +200,47 @@ bool Participant::Spin::Worthwhile() noexcept {
   return true;
 }
 
+int64_t Participant::Spin::LeadNs(uint64_t sent, uint64_t taken) noexcept {
+  const bool answers = sent != sent_at_wait;
+  const uint64_t run = taken - taken_at_wait;
+  sent_at_wait = sent;
+  taken_at_wait = taken;
+  if (answers) return 0;
+  if (run < kShortRun && lead_ns < kMostLeadNs) lead_ns *= 2;
+  if (run > 8 * kShortRun && lead_ns > kLeastLeadNs) lead_ns /= 2;
+  return lead_ns;
+}
+
 Status Participant::Spin::Paid() noexcept {
   penalty = penalty > 1 ? penalty / 2 : 1;
+  in_vain = 0;
+  move_pause_ns = kFirstMovePauseNs;
   return Status::kOk;
 }
 
 void Participant::Spin::Wasted() noexcept {
   skip = penalty;
   if (penalty < 1024) penalty *= 2;
+  wasted = true;
 }
 
 void Participant::Spin::Slept(int64_t ns) noexcept {
   recent = ns < 10 * kNs;
   if (cpus != 0 && ns > 1'000'000'000) cpus = 0;  // the affinity may have changed
+  if (!wasted) return;
+  wasted = false;
+  in_vain = ns < kNs ? in_vain + 1 : 0;
+  if (in_vain < kMostInVain) return;
+  in_vain = 0;
+  const int64_t now_ns = MonotonicNs();
+  if (now_ns < next_move_ns) return;
+  next_move_ns = now_ns + move_pause_ns;
+  if (move_pause_ns < kMostMovePauseNs) move_pause_ns *= 2;
+  // Both sides come here: were both to move, they would be together again.
+  if (now_ns / 1000 % 2 == 0) return;
+  LeaveThisCpu();
+  penalty = 1;
+  skip = 0;
 }
 
 }  // namespace cfc

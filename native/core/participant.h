@@ -36,6 +36,7 @@ class Participant {
   uint64_t uid() const noexcept { return uid_; }
   uint64_t holder() const noexcept { return PackHolder(uid_, slot_index()); }
   uint64_t NextNumber() noexcept { return ++number_; }
+  void CountTaken() noexcept { ++taken_; }
   // The first of `count` in a row.
   uint64_t NextNumbers(uint32_t count) noexcept {
     number_ += count;
@@ -59,17 +60,24 @@ class Participant {
   void ForgetReading(uint64_t lane_id) noexcept;
 
   // Sleeps until `look()` answers true, which is asked again after every wake, or until the
-  // deadline. look returns a longest sleep through its argument (ns; kBackstopNs at first).
+  // deadline. look returns a longest sleep through its argument (ns; kBackstopNs at first), which
+  // is null while this only spins. glance(): cheap, asked while spinning; true: it is worth a look.
   // kOk, kTimedOut, kParticipantLost, kForked…
-  template <class Look>
-  Status WaitUntil(Look&& look, Deadline deadline) noexcept {
+  template <class Look, class Glance>
+  Status WaitUntil(Look&& look, Glance&& glance, Deadline deadline) noexcept {
     if (spin_.Worthwhile()) {
-      int64_t unused = kBackstopNs;
-      const int64_t until = MonotonicNs() + Spin::kNs;
-      do {
-        if (look(&unused)) return spin_.Paid();
+      int64_t now_ns = MonotonicNs();
+      const int64_t began_ns = now_ns;
+      const int64_t until_ns = now_ns + Spin::kNs;
+      int64_t look_ns = now_ns + spin_.LeadNs(number_, taken_);
+      while (now_ns < until_ns) {
         Relax();
-      } while (MonotonicNs() < until);
+        if (now_ns >= look_ns) {
+          if (glance() && look(nullptr)) return spin_.Paid();
+          look_ns = now_ns + (now_ns - began_ns) / 4;  // often at first
+        }
+        now_ns = MonotonicNs();
+      }
       spin_.Wasted();
     }
     for (;;) {
@@ -96,6 +104,11 @@ class Participant {
     }
   }
 
+  template <class Look>
+  Status WaitUntil(Look&& look, Deadline deadline) noexcept {
+    return WaitUntil(look, [] { return true; }, deadline);
+  }
+
   // ---- for an event loop, which sleeps in its own poll: park, look, poll bell_fd(), unpark
 
   // The FIFO to poll for reading; made at the first call. -1: errno.
@@ -108,9 +121,24 @@ class Participant {
 
   // How a thread learns whether a short spin before sleeping pays: it remembers how the last ones
   // went, so that spinning stops where the other side has no CPU to answer on.
+  //
+  // Schedulers like to put who wakes and who is woken on one CPU, and virtual machines even where
+  // another is idle. There a spin only keeps the answer from being made: it comes as soon as we
+  // sleep. Who sees that a few times in a row moves to another CPU, now and then.
   struct Spin {
     static constexpr int64_t kNs = 30'000;
+    static constexpr uint64_t kShortRun = 16;  // messages from one wait to the next
+    static constexpr int64_t kLeastLeadNs = 500;
+    static constexpr int64_t kMostLeadNs = 4000;
+    static constexpr uint32_t kMostInVain = 3;
+    static constexpr int64_t kFirstMovePauseNs = 5'000'000;
+    static constexpr int64_t kMostMovePauseNs = 10'000'000'000;
     bool Worthwhile() noexcept;
+    // How long to leave the sender alone before the first look, given what this thread sent and
+    // took so far. Who sent since its last wait expects an answer: not at all. Who only reads had
+    // better let the sender get ahead: a reader at its heels takes each cell out of its cache as
+    // it is written, at five times the cost, and so stays at its heels.
+    int64_t LeadNs(uint64_t sent, uint64_t taken) noexcept;
     Status Paid() noexcept;
     void Wasted() noexcept;
     void Slept(int64_t ns) noexcept;
@@ -119,6 +147,13 @@ class Participant {
     uint32_t penalty = 1;  // doubles with each waste
     bool recent = false;   // the last sleep was short: traffic is dense
     int cpus = 0;          // that this thread may use; 0: not asked yet
+    bool wasted = false;   // this sleep follows a spin
+    uint32_t in_vain = 0;  // spins in a row whose message came as soon as we slept
+    int64_t lead_ns = kLeastLeadNs;
+    uint64_t sent_at_wait = 0;
+    uint64_t taken_at_wait = 0;
+    int64_t next_move_ns = 0;
+    int64_t move_pause_ns = kFirstMovePauseNs;
   };
   Spin& spin() noexcept { return spin_; }
   // How often WaitUntil really slept.
@@ -144,6 +179,7 @@ class Participant {
   Owner owner_ = 0;
   uint64_t uid_ = 0;
   uint64_t number_ = 0;
+  uint64_t taken_ = 0;
   uint32_t forks_ = 0;
   Status lost_ = Status::kOk;
   uint64_t sleeps_ = 0;

@@ -38,7 +38,7 @@ enum class TakeFilter { kAll, kRepliesOnly };
 
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
-  uint64_t position = 0;
+  uint64_t position = 0;  // where it found nothing: where it looked last
   uint64_t word = 0;      // the lease: what Settle, GiveBack and HandOver want
   bool delayed = false;   // kEmpty: a delayed message is there, the earliest in…
   uint32_t delay_ms = 0;  // …so many milliseconds
@@ -244,6 +244,7 @@ class LaneOf : public LaneUpkeepOf<Memory> {
   Taken Scan(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t start, uint64_t* cursor,
              Suspects* suspects, StillValid& still_valid) noexcept {
     Taken taken;
+    taken.position = start + capacity_;
     uint64_t skipped = kNobody;
     uint64_t skipped_word = 0;
     uint32_t restarts = 0;
@@ -253,10 +254,14 @@ class LaneOf : public LaneUpkeepOf<Memory> {
       uint64_t word = cell.words[kState].load();
       const int32_t ahead = LapsAhead(CellLap(word), LapOf(position));
       const CellKind kind = CellKindOf(word);
-      if (ahead < 0 || (ahead == 0 && kind == CellKind::kFree)) break;
+      if (ahead < 0 || (ahead == 0 && kind == CellKind::kFree)) {
+        taken.position = position;
+        break;
+      }
       if (ahead == 0 && kind == CellKind::kSealed &&
           Position(words_->tail.load()) == position) {  // else the lane was reopened past it
         if (position == words_->head.load()) taken.status = Status::kClosed;
+        taken.position = position;
         break;
       }
       if (ahead == 0 && kind == CellKind::kClaimed) {

@@ -81,16 +81,32 @@ class WantsOf {
       if ((seen & kRoomClassMask & ~looked) == 0) return;
       const uint32_t cls = NextClass(seen, looked);
       looked |= uint64_t{1} << cls;
-      bool wanted = false;
-      for (uint32_t i = 0; i < per_class_ && cells > 0; ++i) {
-        const uint32_t slot = SlotAt(i, cls);
-        const uint64_t want = WantLane(words_[cls * per_class_ + i].load());
-        if (want != lane && want != kWantSeveral) continue;
-        wanted = true;
-        if (ring(slot)) --cells;
+      const auto wants = [&](uint32_t index) {
+        const uint64_t want = WantLane(words_[cls * per_class_ + index].load());
+        return want == lane || want == kWantSeveral;
+      };
+      uint32_t wanting = 0;
+      for (uint32_t i = 0; i < per_class_; ++i) wanting += wants(i) ? 1 : 0;
+      // Within a class, too, everybody is the first one now and then.
+      uint32_t before = wanting > 1 ? static_cast<uint32_t>((seen >> kRoomClasses) / kRoomClasses %
+                                                            wanting)
+                                    : 0;
+      bool woke = false;
+      for (uint32_t i = 0, looked_at = 0; looked_at < 2 * per_class_ && wanting > 0 && cells > 0;
+           ++looked_at, i = i + 1 < per_class_ ? i + 1 : 0) {
+        if (!wants(i)) continue;
+        if (before > 0) {
+          --before;
+          continue;
+        }
+        if (!ring(SlotAt(i, cls))) continue;
+        woke = true;
+        --cells;
       }
+      // All of them are awake and look for themselves: a swap would only cost others the line.
+      if (wanting > 0 && !woke) continue;
       const uint64_t classes = seen & kRoomClassMask;
-      const uint64_t rest = wanted ? classes : classes & ~(uint64_t{1} << cls);
+      const uint64_t rest = wanting > 0 ? classes : classes & ~(uint64_t{1} << cls);
       room.compare_exchange_strong(seen, NextEpoch(seen) | rest);
     }
   }

@@ -10,6 +10,8 @@ const slabRetryMs = 50;
 
 interface PendingSend {
   timer: NodeJS.Timeout | undefined;
+  /** How many go at once. */
+  cells: number;
   /** Positive once it is accepted; else what is full, as a negative status. */
   attempt(): number;
   resolve(number: number): void;
@@ -21,8 +23,8 @@ interface Queue {
   to: string;
   work: boolean;
   sends: PendingSend[];
-  /** What wakes the loop: room in the lane, or each cell that comes free there, for its payload. */
-  announced: 'nothing' | 'room' | 'payload';
+  /** What wakes the loop: so many free cells; 0: each that comes free, for its payload. */
+  announced: number | undefined;
 }
 
 interface PendingAck {
@@ -68,7 +70,7 @@ export class Outbox {
 
   /** Waits for room until `timeoutMs` are over; Infinity: for ever. @returns the message's number */
   wait(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {
-    return this.#wait(to, facts, timeoutMs, () => this.#attempt(to, body, facts));
+    return this.#wait(to, facts, timeoutMs, 1, () => this.#attempt(to, body, facts));
   }
 
   /** The same for a batch, which goes whole or not at all. @returns the messages' numbers */
@@ -79,20 +81,26 @@ export class Outbox {
     timeoutMs: number,
   ): Promise<number[]> {
     let numbers: number[] = [];
-    await this.#wait(to, facts, timeoutMs, () => {
+    await this.#wait(to, facts, timeoutMs, bodies.length, () => {
       numbers = this.#mailbox.trySendBatch(to, bodies, facts);
       return numbers.length > 0 ? 1 : -this.#mailbox.refusal;
     });
     return numbers;
   }
 
-  #wait(to: string, facts: SendFacts, timeoutMs: number, attempt: () => number): Promise<number> {
+  #wait(
+    to: string,
+    facts: SendFacts,
+    timeoutMs: number,
+    cells: number,
+    attempt: () => number,
+  ): Promise<number> {
     return new Promise((resolve, reject) => {
-      const pending: PendingSend = { timer: undefined, attempt, resolve, reject };
+      const pending: PendingSend = { timer: undefined, cells, attempt, resolve, reject };
       const key = keyOf(to, facts);
       let queue = this.#queues.get(key);
       if (queue === undefined) {
-        queue = { to, work: facts.priority !== 'control', sends: [], announced: 'nothing' };
+        queue = { to, work: facts.priority !== 'control', sends: [], announced: undefined };
         this.#queues.set(key, queue);
       }
       queue.sends.push(pending);
@@ -157,8 +165,8 @@ export class Outbox {
       try {
         const number = pending.attempt();
         if (isFull(-number)) {
-          const wanted = -number === Status.full ? 'room' : 'payload';
-          if (wanted === 'payload') this.#retryLater();
+          const wanted = -number === Status.full ? pending.cells : 0;
+          if (wanted === 0) this.#retryLater();
           if (queue.announced === wanted) return -number;
           this.#announce(queue, wanted);
           continue; // once more: it may have come before we said that we want it
@@ -193,15 +201,15 @@ export class Outbox {
     queue.sends.splice(queue.sends.indexOf(pending), 1);
     if (queue.sends.length > 0) return;
     this.#queues.delete(key);
-    this.#announce(queue, 'nothing');
+    this.#announce(queue, undefined);
     this.#onChange();
   }
 
   #announce(queue: Queue, wanted: Queue['announced']): void {
     if (queue.announced === wanted) return;
     queue.announced = wanted;
-    if (wanted === 'nothing') this.#mailbox.stopWaitRoom(queue.to, queue.work);
-    else this.#mailbox.waitRoom(queue.to, queue.work, wanted === 'room');
+    if (wanted === undefined) this.#mailbox.stopWaitRoom(queue.to, queue.work);
+    else this.#mailbox.waitRoom(queue.to, queue.work, wanted);
   }
 
   #retryLater(): void {

@@ -332,9 +332,13 @@ export class Mailbox implements MessageOwner {
     this.#region.setWaiting(this, waiting);
   }
 
-  /** @internal To be followed by another try. */
-  waitRoom(to: string, work: boolean, room: boolean): void {
-    this.#native.waitRoom(this.routeTo(to), work, room);
+  /**
+   * @internal To be followed by another try.
+   *
+   * @param cells that must be free at once; 0: it is payload memory that is wanted
+   */
+  waitRoom(to: string, work: boolean, cells: number): void {
+    this.#native.waitRoom(this.routeTo(to), work, cells);
   }
 
   /** @internal */

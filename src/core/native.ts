@@ -165,7 +165,7 @@ export interface NativeAgent {
     numbers: Float64Array,
   ): number;
   batchLimit(route: number, work: boolean): number;
-  waitRoom(route: number, work: boolean, room: boolean): void;
+  waitRoom(route: number, work: boolean, cells: number): void;
   stopWaitRoom(route: number, work: boolean): void;
   waitVerdict(number: number): void;
   verdict(number: number): number;
