@@ -6,6 +6,7 @@ namespace cfc::binding {
 namespace {
 
 constexpr uint64_t kBackstopMs = kBackstopNs / 1'000'000;
+constexpr uint32_t kMostRounds = 8;  // others of the loop get their turn after so many
 
 template <class Handle>
 uv_handle_t* Base(Handle* handle) noexcept {
@@ -50,6 +51,7 @@ LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look loo
 void LoopWaiter::Close() noexcept {
   if (closing_) return;
   closing_ = true;
+  watching_ = false;
   if (parked_) participant_->Unpark();
   parked_ = false;
   uv_close(Base(&poll_), OnClosed);
@@ -99,43 +101,57 @@ void LoopWaiter::Watch(bool watching) noexcept {
 bool LoopWaiter::SpinUntilReady() noexcept {
   auto& spin = participant_->spin();
   if (!spin.Worthwhile()) return false;
-  const int64_t until = MonotonicNs() + Participant::Spin::kNs;
-  do {
-    if (look_(nullptr)) {
-      spin.Paid();
-      return true;
-    }
+  int64_t now_ns = MonotonicNs();
+  const int64_t began_ns = now_ns;
+  int64_t look_ns = now_ns + participant_->SpinLeadNs();
+  while (now_ns < began_ns + Participant::Spin::kNs) {
     Participant::Relax();
-  } while (MonotonicNs() < until);
+    if (now_ns >= look_ns) {
+      if (look_(nullptr)) {
+        spin.Paid();
+        return true;
+      }
+      look_ns = now_ns + (now_ns - began_ns) / 4;
+    }
+    now_ns = MonotonicNs();
+  }
   spin.Wasted();
   return false;
 }
 
 void LoopWaiter::OnPrepare() noexcept {
-  if (!watching_) return;
-  // Only a loop that is about to sleep needs to be woken. But 0 is also the answer while watchers
-  // wait to be registered, and then the poll would block all the same: so it must not block in a
-  // turn in which we don't park. Once, a receiver slept here for ever, unparked.
-  if (ready_ || uv_backend_timeout(loop_) == 0) {
-    uv_idle_start(&idle_, [](uv_idle_t*) {});
-    return;
-  }
-  if (!SpinUntilReady()) {
-    participant_->ParkInLoop();
-    int64_t longest = kBackstopNs;
-    if (!look_(&longest)) {
-      parked_ = true;
-      parked_at_ns_ = MonotonicNs();
-      if (longest < kBackstopNs) {
-        uv_timer_start(
-            &soon_, [](uv_timer_t*) {}, static_cast<uint64_t>(longest / 1'000'000) + 1, 0);
+  // What comes while we are here is handled here, as far as that goes: a turn of the loop for each
+  // message of an exchange costs as much as the message.
+  for (uint32_t round = 0; watching_ && round < kMostRounds; ++round) {
+    // Only a loop that is about to sleep needs to be woken. But 0 is also the answer while watchers
+    // wait to be registered, and then the poll would block all the same: so it must not block in a
+    // turn in which we don't park. Once, a receiver slept here for ever, unparked.
+    if (ready_ || uv_backend_timeout(loop_) == 0) break;
+    if (!SpinUntilReady()) {
+      participant_->ParkInLoop();
+      int64_t longest = kBackstopNs;
+      if (!look_(&longest)) {
+        parked_ = true;
+        parked_at_ns_ = MonotonicNs();
+        if (longest < kBackstopNs) {
+          uv_timer_start(
+              &soon_, [](uv_timer_t*) {}, static_cast<uint64_t>(longest / 1'000'000) + 1, 0);
+        }
+        return;
       }
-      return;
+      participant_->Unpark();
     }
-    participant_->Unpark();
+    uv_update_time(loop_);  // for the timers that are started now
+    Call();
   }
-  ready_ = true;
-  uv_idle_start(&idle_, [](uv_idle_t*) {});  // the poll must not block now
+  if (watching_) uv_idle_start(&idle_, [](uv_idle_t*) {});  // the poll must not block now
+}
+
+void LoopWaiter::Call() noexcept {
+  ready_ = false;
+  const Status failed = failed_;
+  failed_ = Status::kOk;
+  call_ready_(failed);
 }
 
 void LoopWaiter::OnCheck() noexcept {
@@ -151,12 +167,8 @@ void LoopWaiter::OnCheck() noexcept {
     readable_ = false;
     ready_ = true;  // somebody rang; what for is not always to be seen by a look
   }
-  const bool ready = ready_;
+  if (watching_ && (ready_ || look_(nullptr))) Call();
   ready_ = false;
-  if (!watching_ || (!ready && !look_(nullptr))) return;
-  const Status failed = failed_;
-  failed_ = Status::kOk;
-  call_ready_(failed);
 }
 
 }  // namespace cfc::binding

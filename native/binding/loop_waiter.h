@@ -40,6 +40,7 @@ class LoopWaiter {
   void OnPrepare() noexcept;
   void OnCheck() noexcept;
   bool SpinUntilReady() noexcept;
+  void Call() noexcept;
   static void OnClosed(uv_handle_t* handle) noexcept;
 
   uv_loop_t* loop_;

@@ -239,7 +239,6 @@ Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   if (mine && leased_[token.lane] > 0 && status != Status::kAlreadyAcked) --leased_[token.lane];
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesAcked, 1);
-    Progress();
     const Owner waiting = view_.lanes[token.lane].LeaveVerdict(token.position, kAcked);
     if (waiting != 0) participant_->fabric().Ring(OwnerSlot(waiting));
   }
@@ -247,6 +246,7 @@ Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
 }
 
 void Agent::Reclaim(LaneIndex lane) noexcept {
+  Progress();
   participant_->fabric().Reclaim(view_, lane, &memo_[lane]);
 }
 

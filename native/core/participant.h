@@ -156,6 +156,7 @@ class Participant {
     int64_t move_pause_ns = kFirstMovePauseNs;
   };
   Spin& spin() noexcept { return spin_; }
+  int64_t SpinLeadNs() noexcept { return spin_.LeadNs(number_, taken_); }
   // How often WaitUntil really slept.
   uint64_t sleeps() const noexcept { return sleeps_; }
   static void Relax() noexcept {

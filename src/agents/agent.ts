@@ -130,9 +130,10 @@ export class Agent implements AsyncDisposable {
     const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
     const facts = factsOf(options);
     const limit = this.#mailbox.batchLimit(to, options.priority);
-    const numbers: number[] = [];
+    let numbers: number[] = [];
     while (numbers.length < bodies.length) {
-      const piece = bodies.slice(numbers.length, numbers.length + limit);
+      const whole = bodies.length <= limit;
+      const piece = whole ? bodies : bodies.slice(numbers.length, numbers.length + limit);
       try {
         let sent = this.#outbox.trySendBatch(to, piece, facts);
         if (sent.length === 0) {
@@ -140,7 +141,7 @@ export class Agent implements AsyncDisposable {
           if (left <= 0) throw errorOf(Status.full, { to });
           sent = await this.#outbox.waitBatch(to, piece, facts, left);
         }
-        for (const number of sent) numbers.push(number);
+        numbers = whole ? sent : numbers.concat(sent);
         if (this.#turn.use(sent.length)) await this.#turn.next();
       } catch (error) {
         if (!(error instanceof CfcError)) throw error;

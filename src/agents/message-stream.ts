@@ -17,7 +17,7 @@ export class MessageBatch extends Array<Message> {
   constructor(mailbox: Mailbox, messages: readonly Message[]) {
     super();
     this.#mailbox = mailbox;
-    for (const message of messages) this.push(message);
+    for (let i = 0; i < messages.length; i += 1) this[i] = messages[i] as Message;
   }
 
   /**

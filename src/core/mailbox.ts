@@ -172,8 +172,8 @@ export class Mailbox implements MessageOwner {
           type,
           numbers,
         ));
-    const accepted: number[] = [];
-    for (let i = 1; i <= (numbers[0] as number); i += 1) accepted.push(numbers[i] as number);
+    const accepted = new Array<number>(numbers[0] as number);
+    for (let i = 0; i < accepted.length; i += 1) accepted[i] = numbers[i + 1] as number;
     this.#refusal = status;
     if (status === Status.ok || (isFull(status) && accepted.length === 0)) return accepted;
     throw errorOf(status, { to, accepted: accepted.length });
