@@ -5,6 +5,8 @@
 //   free     whoever moved the head loads the room word and rings one wanting sender: in any of
 //            its classes, the first that is parked and not rung; a class in which nobody wants
 //            is cleared by CAS of the whole word as loaded
+//   trust    a freer that finds the sender it rang last still wanting, and awake or rung, rings
+//            nobody: that one looks at the lane after this, and passes on what it leaves
 //   pass on  a sender that got room after waiting, or gave up, drops its want, looks whether room
 //            is left, and if so rings one more. Repair of a dead sender makes it unringable and
 //            drops its want, then rings one; so does repair of somebody who died while freeing.
@@ -27,6 +29,12 @@ std::vector<Configuration<Options>> Configurations() {
       {"two senders, deaths and quits", {.sender_deaths = 1, .freer_deaths = 1, .quits = 1}},
       {"two senders, two messages, a death", {.messages = 2, .full = false, .sender_deaths = 1}},
       {"three senders", {.senders = 3, .full = false}},
+      {"two senders, two messages, trusting",
+       {.messages = 2, .cells = 2, .full = false, .trusts = true}},
+      {"two senders, trusting, deaths and quits",
+       {.cells = 2, .sender_deaths = 1, .freer_deaths = 1, .trusts = true, .quits = 1}},
+      {"three senders, two cells, trusting",
+       {.senders = 3, .cells = 2, .classes = 1, .trusts = true}},
       {"three senders, all wait", {.senders = 3, .classes = 1}},
       {"three senders, two cells", {.senders = 3, .cells = 2, .classes = 1}},
       {"three senders, two freers", {.senders = 3, .freers = 2, .classes = 1, .full = false}},
@@ -72,6 +80,12 @@ std::vector<Variant<Options>> Variants() {
       {"ring-before-free",
        "the woken sender finds the lane as full as before",
        {.flaw = Flaw::kRingBeforeFree}},
+      {"trusts-one-that-is-through",
+       "the sender rung last is awake, but wants nothing more and passes nothing on",
+       {.senders = 3, .cells = 2, .classes = 1, .trusts = true, .flaw = Flaw::kComesWithoutWant}},
+      {"trusts-before-it-frees",
+       "the sender that comes finds the lane as full as before",
+       {.senders = 3, .cells = 2, .classes = 1, .trusts = true, .flaw = Flaw::kComesBeforeFree}},
   };
 }
 

@@ -256,8 +256,16 @@ class RoomModel {
     }
     if (s.used == 0) return;
     State next = s;
-    if (!Has(Flaw::kRingBeforeFree)) --next.used;
-    StartRing(next.ringers[FreerRinger(i)]);
+    const bool late = Has(Flaw::kRingBeforeFree) || Has(Flaw::kComesBeforeFree);
+    if (!late) --next.used;
+    Ringer& r = next.ringers[FreerRinger(i)];
+    StartRing(r);
+    if (options_.trusts && s.last[i] != 0) {
+      r.slot = static_cast<uint8_t>(s.last[i] - 1);
+      r.at = Has(Flaw::kComesWithoutWant) ? RingerAt::kLastBell : RingerAt::kLastWant;
+    } else if (Has(Flaw::kComesBeforeFree)) {
+      --next.used;
+    }
     steps.Add(next, "freer", i, "free a cell, move the head");
   }
 
@@ -297,6 +305,23 @@ class RoomModel {
     switch (r.at) {
       case RingerAt::kOff:
         return;
+      case RingerAt::kLastWant:
+        what = "load the want of the one rung last";
+        r.at = RingerAt::kLastBell;
+        if (s.senders[r.slot].want == 0) BeginToRing(next, r);
+        break;
+      case RingerAt::kLastBell: {
+        const Sender& other = s.senders[r.slot];
+        what = "load its doorbell: it sleeps";
+        if (other.parked != 0 && other.rung == 0) {
+          BeginToRing(next, r);
+        } else {
+          what = "load its doorbell: it comes";
+          BeginToRing(next, r);
+          r = Ringer{};
+        }
+        break;
+      }
       case RingerAt::kLoadRoom: {
         const uint8_t left = s.room_classes & ~r.tried;
         for (int group = 0; group < options_.classes; ++group) {
@@ -349,6 +374,9 @@ class RoomModel {
         what = "wake it";
         next.senders[r.slot].waiting = 0;
         r.at = RingerAt::kRung;
+        if (options_.trusts && ringer >= kMaxSenders && ringer != kReaper) {
+          next.last[ringer - kMaxSenders] = static_cast<uint8_t>(r.slot + 1);
+        }
         break;
       case RingerAt::kRung: {
         what = "CAS in RUNG";
@@ -371,6 +399,11 @@ class RoomModel {
       }
     }
     steps.Add(next, who, index, what);
+  }
+
+  void BeginToRing(State& s, Ringer& r) const {
+    if (Has(Flaw::kComesBeforeFree) && s.used != 0) --s.used;
+    StartRing(r);
   }
 
   // Goes on to the next sender of the class, or to what follows the last one.

@@ -23,6 +23,8 @@ enum class Flaw : uint8_t {
   kRepairPassesNothingOn,
   kRepairRingsTheDead,
   kRingBeforeFree,
+  kComesWithoutWant,
+  kComesBeforeFree,
 };
 
 struct Options {
@@ -34,12 +36,24 @@ struct Options {
   bool full = true;  // the lane is, to begin with
   int sender_deaths = 0;
   int freer_deaths = 0;
-  int quits = 0;  // senders that reach their deadline while they sleep
+  bool trusts = false;  // a freer rings nobody while the sender that it rang last is on its way
+  int quits = 0;        // senders that reach their deadline while they sleep
   Flaw flaw = Flaw::kNone;
 };
 
 // Rings one wanting sender. Run by freers, by senders and by the reaper.
-enum class RingerAt : uint8_t { kOff, kLoadRoom, kWant, kBell, kCas, kWake, kRung, kClear };
+enum class RingerAt : uint8_t {
+  kOff,
+  kLastWant,
+  kLastBell,
+  kLoadRoom,
+  kWant,
+  kBell,
+  kCas,
+  kWake,
+  kRung,
+  kClear
+};
 
 struct Ringer {
   RingerAt at;
@@ -87,6 +101,7 @@ struct State {
   uint8_t room_classes;
   Sender senders[kMaxSenders];
   uint8_t freer_alive[kMaxFreers];
+  uint8_t last[kMaxFreers];  // 1 + the sender that this freer rang last
   Ringer ringers[kMaxSenders + kMaxFreers + 1];  // one for each sender, each freer, the reaper
   uint8_t dead_senders;                          // bit set: died and not repaired yet
   uint8_t dead_freers;                           // count

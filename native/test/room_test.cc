@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -78,6 +79,22 @@ TEST_CASE("Wants.Pass: rings one for each cell, and over time everybody in turn"
   CHECK(served.size() == slots.size());
   CHECK(test.Pass(kLaneA, 9).empty());
   CHECK_FALSE(Wants::AnybodyWants(test.room));
+}
+
+TEST_CASE("Wants.Pass: one that wants again at once does not take every turn of its class") {
+  // Once, of 100 producers those of low slots had it all: slots 3, 51 and 99 share a class.
+  TestRoom test(200);
+  std::map<uint32_t, int> turns;
+  for (const uint32_t slot : {3u, 51u, 99u}) {
+    test.wants.Announce(test.room, MakeOwner(slot, 1), kLaneA);
+  }
+  for (int i = 0; i < 600; ++i) {
+    const std::vector<uint32_t> rung = test.Pass(kLaneA, 1);
+    REQUIRE(rung.size() == 1);
+    ++turns[rung[0]];
+    test.wants.Announce(test.room, MakeOwner(rung[0], 1), kLaneA);
+  }
+  for (const uint32_t slot : {3u, 51u, 99u}) CHECK(turns[slot] >= 100);
 }
 
 TEST_CASE("Wants.Pass: who wants room in several lanes is rung by any") {
