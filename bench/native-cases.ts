@@ -1,5 +1,5 @@
 import type { Case, Rival } from './lib/case.js';
-import type { Placement } from './lib/children.js';
+import { besideBusy, type Placement } from './lib/children.js';
 import { missing, type NativeProgram, type NativeWork, runNative } from './lib/native.js';
 
 const labels: Readonly<Record<NativeProgram, string>> = {
@@ -20,6 +20,8 @@ interface Plan {
   aims?: Partial<Record<NativeProgram, number>>;
   target?: number;
   targetShare?: number;
+  /** Processes that do nothing but use CPU, all the time. */
+  busy?: number;
 }
 
 /**
@@ -90,22 +92,42 @@ export function nativeCases(scale: number, placement?: Placement): Case[] {
       target: 1,
     },
   ];
+  // What the spin costs where others want the CPU: the bare futex never spins.
+  for (const busy of [1, 2, 16]) {
+    plans.push({
+      name: `C++, round trip, 64 B, beside ${busy} busy`,
+      work: { ...roundTrip('free'), count: of(2000) },
+      rivals: ['futex'],
+      busy,
+    });
+  }
+  for (const busy of [2, 16]) {
+    plans.push({
+      name: `C++, one way, 64 B, beside ${busy} busy`,
+      work: oneWay(64, 1_000_000),
+      rivals: ['spsc', 'boost_mq'],
+      rivalCount: of(300_000),
+      busy,
+    });
+  }
   return plans.map(caseOf);
 }
 
-function caseOf({ name, work, rivals, rivalCount, aims, target, targetShare }: Plan): Case {
+function caseOf({ name, work, rivals, rivalCount, aims, target, targetShare, busy }: Plan): Case {
+  const run = (program: NativeProgram, what: NativeWork) =>
+    besideBusy(busy ?? 0, runNative(program, what));
   const there = rivals.filter((program) => missing(program) === undefined);
   return {
     name,
     unit: work.kind === 'round-trip' ? 'us' : 'messages/s',
     placement: work.placement,
-    ours: { name: labels.core, run: runNative('core', work) },
+    ours: { name: labels.core, run: run('core', work) },
     rivals: there.map((program): Rival => {
       const fewer = rivalCount !== undefined && program !== 'spsc';
       const targetRatio = aims?.[program];
       return {
         name: labels[program],
-        run: runNative(program, fewer ? { ...work, count: rivalCount } : work),
+        run: run(program, fewer ? { ...work, count: rivalCount } : work),
         ...(targetRatio === undefined ? {} : { targetRatio }),
       };
     }),

@@ -2,7 +2,7 @@
 //
 //   npm run bench                        all, five rounds each
 //   npm run bench -- --only ask          those whose name has `ask` in it
-//   npm run bench -- --group native      the core in C++ (js: JavaScript)
+//   npm run bench -- --group native      the core in C++ (js: JavaScript, process: inside one)
 //   npm run bench -- --placement 2cores  another one than each bench has: 1core, 2cores, free
 //   npm run bench -- --pairs 1 --scale 0.01 --json
 //   npm run bench -- --markdown docs/performance.md    and writes the table there
@@ -11,6 +11,7 @@
 // A bench of ours that loses or reorders a message fails; nothing here asserts a speed.
 import { parseArgs } from 'node:util';
 import { cases, leftOut } from './cases.js';
+import { inProcessCases } from './in-process-cases.js';
 import type { Case } from './lib/case.js';
 import type { Placement } from './lib/children.js';
 import { describe, describeMachine } from './lib/machine.js';
@@ -26,7 +27,7 @@ const { values } = parseArgs({
     pairs: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
-    group: { type: 'string', default: 'js,native' },
+    group: { type: 'string', default: 'js,native,process' },
     placement: { type: 'string' },
     minutes: { type: 'string' },
     markdown: { type: 'string' },
@@ -74,6 +75,7 @@ function chosen(): Case[] {
     for (const reason of leftOut()) progress(`${reason}\n`);
     all.push(...cases(scale, placement));
   }
+  if (groups.includes('process')) all.push(...inProcessCases(scale));
   return all.filter(({ name }) => name.includes(values.only));
 }
 

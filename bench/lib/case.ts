@@ -22,7 +22,12 @@ export interface Rival {
   targetRatioP99?: number;
 }
 
-export type Unit = 'messages/s' | 'GB/s' | 'us';
+export type Unit = 'messages/s' | 'GB/s' | 'us' | 'ns' | 'wakes/min';
+
+/** Times and costs: less is better. */
+export function isCost(unit: Unit): boolean {
+  return unit === 'us' || unit === 'ns' || unit === 'wakes/min';
+}
 
 /** One bench: what runs, against whom, and what it has to reach. */
 export interface Case {
@@ -35,4 +40,6 @@ export interface Case {
   target?: number;
   /** Of the slowest producer's share: at least. */
   targetShare?: number;
+  /** One round is enough, as nothing else of the machine changes it. */
+  once?: boolean;
 }

@@ -21,6 +21,12 @@ export function startPeer(
   return start(peer, peerCommand(peer, args, placement, side), limitMs);
 }
 
+/** The same for a peer in plain JavaScript, `bench/peers/<peer>.mjs`. */
+export function startPlainPeer(peer: string, args: readonly string[]): Peer {
+  const file = fileURLToPath(new URL(`../peers/${peer}.mjs`, import.meta.url));
+  return start(peer, [process.execPath, file, ...args]);
+}
+
 /** The same for a program of the package: what `cfc bench` runs as well. */
 export function startPackaged(
   program: string,
@@ -90,9 +96,19 @@ export class Peer {
     return this.#messages.at(-1) as T;
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   /** Ends it, if it still runs. */
   kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  /** The same, and waits until it is gone. */
+  async end(): Promise<void> {
+    this.kill();
+    await this.#exit;
   }
 }
 
@@ -107,4 +123,19 @@ export async function pairUp<Near, Far>(near: () => Peer, far: Peer): Promise<[N
     other?.kill();
     far.kill();
   }
+}
+
+/** `run` beside `count` processes that each use as much CPU as they get. */
+export function besideBusy<T>(count: number, run: () => Promise<T>): () => Promise<T> {
+  if (count === 0) return run;
+  return async () => {
+    const busy = Array.from({ length: count }, () =>
+      spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }),
+    );
+    try {
+      return await run();
+    } finally {
+      for (const child of busy) child.kill('SIGKILL');
+    }
+  };
 }

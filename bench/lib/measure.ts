@@ -37,7 +37,7 @@ export interface Row {
 export async function measure(bench: Case, rounds: number, tick: () => void): Promise<Row> {
   const contenders = [bench.ours, ...bench.rivals];
   const runs: Run[][] = contenders.map(() => []);
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; round < (bench.once ? 1 : rounds); round += 1) {
     for (const [i, { run }] of contenders.entries()) {
       const result = await run();
       if (i === 0) checkOurs(bench, result);

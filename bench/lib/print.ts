@@ -1,3 +1,4 @@
+import { isCost } from './case.js';
 import type { Against, Figures, Row } from './measure.js';
 import type { Ratio } from './statistics.js';
 
@@ -56,14 +57,14 @@ export function shareOf({ ours, targetShare }: Row, figures: Figures): string {
 /** An absolute figure gets no verdict: it is a target on one machine only. */
 function targetOf({ target, unit }: Row): string {
   if (target === undefined) return '';
-  return `   target ${unit === 'us' ? '<=' : '>='} ${show(target)}`;
+  return `   target ${isCost(unit) ? '<=' : '>='} ${show(target)}`;
 }
 
 /** By the median of the pairs. */
 export function aimOf({ unit }: Row, target: number | undefined, { median }: Ratio): string {
   if (target === undefined) return '';
-  const met = unit === 'us' ? median <= target : median >= target;
-  return `   ${met ? 'meets' : 'MISSES'} ${unit === 'us' ? '<=' : '>='} ${target}`;
+  const met = isCost(unit) ? median <= target : median >= target;
+  return `   ${met ? 'meets' : 'MISSES'} ${isCost(unit) ? '<=' : '>='} ${target}`;
 }
 
 export function show(value: number): string {

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { isCost } from './case.js';
 import { describe, type Machine } from './machine.js';
 import type { Against, Figures, Row } from './measure.js';
 import { aimOf, lossOf, shareOf, show, showFigures, showRatio } from './print.js';
@@ -41,7 +42,7 @@ export function toMarkdown(machine: Machine, rows: readonly Row[], rounds: numbe
   ];
   for (const row of rows) {
     const target =
-      row.target === undefined ? '' : `${row.unit === 'us' ? '≤' : '≥'} ${show(row.target)}`;
+      row.target === undefined ? '' : `${isCost(row.unit) ? '≤' : '≥'} ${show(row.target)}`;
     lines.push(line([row.name, row.placement, '**cfc**', cell(row, row.ours), '', target]));
     for (const rival of row.rivals) {
       const { figures } = rival;
