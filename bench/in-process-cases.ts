@@ -88,8 +88,8 @@ export function inProcessCases(scale: number): Case[] {
       placement: 'free',
       once: true,
       target: 60 / 5,
-      ours: { name: 'cfc', run: () => idleWakes('fabric', 20 * Math.min(1, scale)) },
-      rivals: [{ name: 'plain Node', run: () => idleWakes('plain', 20 * Math.min(1, scale)) }],
+      ours: { name: 'cfc', run: () => idleWakes(20 * Math.min(1, scale)) },
+      rivals: [],
     },
   ];
 }

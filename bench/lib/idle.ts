@@ -7,10 +7,10 @@ import { withFabric } from './fabric-runs.js';
 // V8 tidies its heap up for some seconds after a start.
 const settleMs = 15_000;
 
-/** How often a process that waits is put on a CPU, and what CPU it uses meanwhile. */
-export function idleWakes(kind: 'fabric' | 'plain', seconds: number): Promise<Run> {
+/** How often an agent that waits is put on a CPU, and what CPU it uses meanwhile. */
+export function idleWakes(seconds: number): Promise<Run> {
   return withFabric(async (_fabric, dir) => {
-    const peer = startPlainPeer('idle', [kind, 'bench', dir]);
+    const peer = startPlainPeer('idle', ['bench', dir]);
     await peer.ready();
     await sleep(settleMs);
     const before = usageOf(peer.pid);

@@ -2,7 +2,18 @@ import { CfcError } from '../errors.js';
 import { type NativeAgent, type NativeFabric, native } from './native.js';
 import { errorOf } from './status.js';
 
-const shape = native.constants;
+// Each by itself: the addon's object of constants is a dictionary, which costs a lookup per use.
+const {
+  histogramBucketWord,
+  histogramBuckets,
+  histogramFirstCode,
+  histogramMaxValue,
+  histogramMaxWord,
+  histogramMinValue,
+  histogramMinWord,
+  histogramSubBits,
+  histogramSumWord,
+} = native.constants;
 const kindNumbers = { counter: 0, gauge: 1, histogram: 2 } as const;
 export type MetricKind = keyof typeof kindNumbers;
 export const metricKinds = Object.keys(kindNumbers) as readonly MetricKind[];
@@ -68,17 +79,16 @@ class SharedHistogram implements Histogram {
     if (!(value >= 0 && value < Infinity)) return;
     const words = this.#words;
     let bucket = 0;
-    if (value >= shape.histogramMaxValue) {
-      bucket = shape.histogramBuckets - 1;
-    } else if (value >= shape.histogramMinValue) {
+    if (value >= histogramMaxValue) {
+      bucket = histogramBuckets - 1;
+    } else if (value >= histogramMinValue) {
       scratch[0] = value;
-      bucket =
-        ((halves[1] as number) >>> (20 - shape.histogramSubBits)) - shape.histogramFirstCode + 1;
+      bucket = ((halves[1] as number) >>> (20 - histogramSubBits)) - histogramFirstCode + 1;
     }
-    if (value < (words[shape.histogramMinWord] as number)) words[shape.histogramMinWord] = value;
-    if (value > (words[shape.histogramMaxWord] as number)) words[shape.histogramMaxWord] = value;
-    (words[shape.histogramSumWord] as number) += value;
-    (words[shape.histogramBucketWord + bucket] as number) += 1;
+    if (value < (words[histogramMinWord] as number)) words[histogramMinWord] = value;
+    if (value > (words[histogramMaxWord] as number)) words[histogramMaxWord] = value;
+    (words[histogramSumWord] as number) += value;
+    (words[histogramBucketWord + bucket] as number) += 1;
   }
 }
 

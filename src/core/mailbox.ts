@@ -22,6 +22,9 @@ import {
 import type { Region } from './region.js';
 import { errorOf } from './status.js';
 
+// By itself: the addon's object of constants is a dictionary, which costs a lookup per use.
+const { columns } = native.constants;
+
 export interface MailboxOptions {
   role?: string;
   team?: string;
@@ -202,7 +205,7 @@ export class Mailbox implements MessageOwner {
       throw errorOf(-count, { agent: this.name });
     }
     const messages = new Array<Message>(count);
-    for (let i = 0; i < count; i += 1) messages[i] = this.#messageAt(i * native.constants.columns);
+    for (let i = 0; i < count; i += 1) messages[i] = this.#messageAt(i * columns);
     return messages;
   }
 
