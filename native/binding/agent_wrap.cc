@@ -112,6 +112,7 @@ void AgentWrap::Leave() noexcept {
   expects_ = 0;
   room_waits_.clear();
   verdict_waits_.clear();
+  fabric_.reset();  // the object itself stays until it is collected: perhaps never
 }
 
 Napi::Value AgentWrap::LeaveFromScript(const Napi::CallbackInfo& info) {

@@ -118,7 +118,11 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   uint32_t last_from_id_ = 0;
   std::string last_type_;
   uint32_t last_type_id_ = 0;
-  std::vector<Napi::Reference<Napi::ArrayBuffer>> counter_buffers_;
+  struct CounterBuffer {
+    Napi::Reference<Napi::ArrayBuffer> reference;
+    std::shared_ptr<Fabric>* keep;  // deleted by the finalizer of the buffer
+  };
+  std::vector<CounterBuffer> counter_buffers_;
 };
 
 }  // namespace cfc::binding

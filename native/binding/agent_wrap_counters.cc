@@ -5,7 +5,8 @@
 namespace cfc::binding {
 
 // An external buffer keeps the mapping alive; leaving detaches it, so that JavaScript cannot write
-// into a block that has another owner by then.
+// into a block that has another owner by then, and lets go of the mapping, as nobody knows when the
+// buffer itself is collected.
 Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   double* const values = owner_ ? agent_.counters().data() : nullptr;
@@ -18,7 +19,7 @@ Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
     delete keep;
     return env.Undefined();
   }
-  counter_buffers_.push_back(Napi::Persistent(buffer));
+  counter_buffers_.push_back({Napi::Persistent(buffer), keep});
   return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
 }
 
@@ -45,15 +46,17 @@ Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
     delete keep;
     return Napi::Number::New(env, Negative(Status::kClosed));
   }
-  counter_buffers_.push_back(Napi::Persistent(buffer));
+  counter_buffers_.push_back({Napi::Persistent(buffer), keep});
   return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
 }
 
 void AgentWrap::DetachCounters() noexcept {
-  for (auto& reference : counter_buffers_) {
+  for (auto& [reference, keep] : counter_buffers_) {
     const Napi::HandleScope scope(Env());
     Napi::ArrayBuffer buffer = reference.Value();
     if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
+    // Referred to, so it was not collected, and its finalizer has yet to run.
+    if (!buffer.IsEmpty() && buffer.IsDetached()) keep->reset();
   }
   counter_buffers_.clear();
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Fabric, type FabricProfile } from '../../src/index.js';
@@ -169,6 +169,40 @@ describe('Fabric.snapshot', () => {
 });
 
 describe('Fabric.close', () => {
+  test('unmaps and closes at once, not when somebody collects the garbage', async () => {
+    const dir = testDirectory();
+    const ours = () => {
+      const maps = readFileSync('/proc/self/maps', 'utf8').split('\n');
+      const links = readdirSync('/proc/self/fd').map((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`);
+        } catch {
+          return ''; // the one that read the list
+        }
+      });
+      return [...maps, ...links].filter((text) => text.includes(dir));
+    };
+    const kept: unknown[] = [];
+    for (const round of range(3)) {
+      const fabric = await openFabric({ dir });
+      const agent = await fabric.join('agent');
+      const other = await fabric.join('other');
+      kept.push(agent, other, agent.counter('n'), agent.histogram('h'));
+      agent.counter('n').add(round);
+      agent.histogram('h').record(round);
+      await agent.send('other', 'x'.repeat(5000));
+      const message = await other.receive();
+      kept.push(message);
+      message?.ack();
+      expect(ours().length).toBeGreaterThan(4);
+
+      await fabric.close();
+
+      expect(ours()).toEqual([]);
+    }
+    expect(kept).toHaveLength(15);
+  });
+
   test('leaves with every agent, and makes everything else say so', async () => {
     const fabric = await openFabric();
     const [a, b] = [await fabric.join('a'), await fabric.join('b')];
