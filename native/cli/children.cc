@@ -23,7 +23,8 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kLongestPauseNs = 2 * kSecondNs;
 constexpr uint32_t kBurst = 20;  // starts within a second before it has to wait for the next
 constexpr uint32_t kFailuresToGiveUp = 12;
-constexpr uint32_t kStartsAtOnce = 8;  // then look at what else there is to do
+constexpr int64_t kBlindLookNs = 50'000'000;  // at those whose end nothing tells
+constexpr uint32_t kStartsAtOnce = 8;         // then look at what else there is to do
 
 int OpenPidfd(pid_t pid) noexcept {
 #ifdef SYS_pidfd_open
@@ -57,8 +58,8 @@ void Children::Add(std::string name, std::vector<std::string> arguments) {
   children_.push_back(static_cast<Child&&>(child));
 }
 
-// An earlier life that outlived its coordinator goes on, watched through a pidfd. Where there are
-// none it is ended instead, and its task is done again.
+// An earlier life that outlived its coordinator goes on, watched through a pidfd. A kernel or a
+// sandbox without them leaves the lease, which nobody can wait for: it is looked at now and then.
 bool Children::Adopt(Child* child) {
   AgentDirectory directory(fabric_);
   AgentRecord record;
@@ -71,14 +72,16 @@ bool Children::Adopt(Child* child) {
       static_cast<pid_t>(record.pid) != pid) {
     return false;
   }
-  if (!pidfd.valid()) {
-    kill(pid, SIGKILL);
-    return false;
-  }
-  child->adopted = static_cast<Descriptor&&>(pidfd);
+  child->adopted = true;
+  child->pidfd = static_cast<Descriptor&&>(pidfd);
+  child->holder = record.holder;
   child->pid = pid;
   child->started_ns = MonotonicNs();
   return true;
+}
+
+bool Children::AdoptedEnded(const Child& child) const noexcept {
+  return child.pidfd.valid() ? IsReadable(child.pidfd.get()) : fabric_->HolderDead(child.holder);
 }
 
 void Children::Start(Child* child) {
@@ -120,7 +123,8 @@ void Children::Died(size_t index, int status, bool known_status) {
     child.failures = kFailuresToGiveUp;
   }
   child.pid = 0;
-  child.adopted.Reset();
+  child.adopted = false;
+  child.pidfd.Reset();
   child.start_at_ns = 0;
   if (!began) {
     child.start_at_ns = MonotonicNs() + std::min(kLongestPauseNs, int64_t{5'000'000} << std::min(
@@ -151,7 +155,7 @@ std::vector<size_t> Children::Tend() {
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
       any = true;
       for (size_t i = 0; i < children_.size(); ++i) {
-        if (children_[i].pid != pid || children_[i].adopted.valid()) continue;
+        if (children_[i].pid != pid || children_[i].adopted) continue;
         Died(i, status, true);
         break;
       }
@@ -160,7 +164,7 @@ std::vector<size_t> Children::Tend() {
   }
   for (size_t i = 0; i < children_.size(); ++i) {
     Child& child = children_[i];
-    if (child.adopted.valid() && IsReadable(child.adopted.get())) Died(i, 0, false);
+    if (child.adopted && AdoptedEnded(child)) Died(i, 0, false);
   }
   std::vector<size_t> died = died_;
   if (stopping_) return died;
@@ -176,12 +180,15 @@ std::vector<size_t> Children::Tend() {
 
 void Children::FillPoll(std::vector<pollfd>* fds) const {
   for (const Child& child : children_) {
-    if (child.adopted.valid()) fds->push_back({child.adopted.get(), POLLIN, 0});
+    if (child.pidfd.valid()) fds->push_back({child.pidfd.get(), POLLIN, 0});
   }
 }
 
-int64_t Children::NextStartNs() const noexcept {
+int64_t Children::NextLookNs() const noexcept {
   int64_t next = kBackstopNs;
+  for (const Child& child : children_) {
+    if (child.adopted && !child.pidfd.valid()) next = kBlindLookNs;
+  }
   if (stopping_) return next;
   const int64_t now = MonotonicNs();
   for (const Child& child : children_) {
@@ -195,8 +202,8 @@ void Children::Stop() {
   stopping_ = true;
   for (const Child& child : children_) {
     if (child.pid == 0) continue;
-    // Ours are not reaped before we look, and the pidfd tells of others: the number is theirs.
-    if (child.adopted.valid() && IsReadable(child.adopted.get())) continue;
+    // Ours are not reaped before we look, and of others we just asked: the number is theirs.
+    if (child.adopted && AdoptedEnded(child)) continue;
     kill(child.pid, SIGTERM);
   }
 }

@@ -38,8 +38,8 @@ class Children {
   std::vector<size_t> Tend();
   // Adds the descriptors whose readiness calls for Tend.
   void FillPoll(std::vector<pollfd>* fds) const;
-  // Until the next start is due; kBackstopNs at most.
-  int64_t NextStartNs() const noexcept;
+  // Until the next start or look is due; kBackstopNs at most.
+  int64_t NextLookNs() const noexcept;
 
   // From now on nobody is started again, and all are asked to end in good order.
   void Stop();
@@ -52,7 +52,9 @@ class Children {
     std::string name;
     std::vector<std::string> arguments;
     pid_t pid = 0;
-    Descriptor adopted;  // a pidfd: it runs, but is no child of this process
+    bool adopted = false;  // it runs, but is no child of this process:
+    Descriptor pidfd;      // tells of its end,
+    uint64_t holder = 0;   // or, where there are no pidfds, its lease does
     int64_t started_ns = 0;
     int64_t start_at_ns = 0;
     uint32_t failures = 0;  // in a row, to begin
@@ -62,6 +64,7 @@ class Children {
   };
 
   bool Adopt(Child* child);
+  bool AdoptedEnded(const Child& child) const noexcept;
   void Start(Child* child);
   void Died(size_t index, int status, bool known_status);
   void KillLeftovers();

@@ -260,7 +260,7 @@ class Coordinator {
       me_.Unpark();
       return Status::kOk;
     }
-    longest = std::min(longest, children_->NextStartNs());
+    longest = std::min(longest, children_->NextLookNs());
     if (blocked_) longest = std::min(longest, kRetryNs);
     pollfds_.assign(1, {me_.BellDescriptor(), POLLIN, 0});
     children_->FillPoll(&pollfds_);

@@ -163,7 +163,7 @@ class Keeper {
       int64_t longest = kBackstopNs;
       if (going) {
         children_->FillPoll(&pollfds_);
-        longest = children_->NextStartNs();
+        longest = children_->NextLookNs();
       }
       Signals::Poll(pollfds_.data(), pollfds_.size(), longest);
       if (pollfds_[0].revents == 0) continue;

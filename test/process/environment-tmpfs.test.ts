@@ -79,7 +79,10 @@ describe('A tmpfs', () => {
                 accepted += 1;
               }),
             ),
-            load(() => (fabric as cfc.Fabric).join(`n${(names += 1)}`, { mailboxCells: 4096 })),
+            load(() => {
+              names += 1;
+              return (fabric as cfc.Fabric).join(`n${names}`, { mailboxCells: 4096 });
+            }),
           ]);
           // Still the same fabric: what was accepted is there, and small things go on.
           let got = 0;
