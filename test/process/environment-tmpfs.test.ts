@@ -52,7 +52,8 @@ describe('A tmpfs', () => {
           if (fabric === undefined || made.tiny !== 'made') return;
 
           // Everything that grows, at once, until each is told that there is no room.
-          const writers = [];
+          const opened = fabric;
+          const writers: Awaited<ReturnType<typeof opened.join>>[] = [];
           for (let i = 0; i < 4; i += 1) writers.push(await fabric.join(`w${i}`));
           const reader = await fabric
             .join('reader', { mailboxCells: 1024 })
@@ -81,7 +82,7 @@ describe('A tmpfs', () => {
             ),
             load(() => {
               names += 1;
-              return (fabric as cfc.Fabric).join(`n${names}`, { mailboxCells: 4096 });
+              return opened.join(`n${names}`, { mailboxCells: 4096 });
             }),
           ]);
           // Still the same fabric: what was accepted is there, and small things go on.

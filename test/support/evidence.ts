@@ -10,8 +10,6 @@ export class Evidence {
   injected = 0;
   hit = 0;
 
-  constructor(readonly fault: string) {}
-
   /** The fault was injected `count` times more, and each time it met something. */
   met(count = 1): void {
     this.injected += count;
@@ -21,7 +19,7 @@ export class Evidence {
 
 /** @param fault the row, such as `F9` */
 export function evidenceOf(fault: string): Evidence {
-  const evidence = new Evidence(fault);
+  const evidence = new Evidence();
   onTestFinished(({ task }) => {
     const file = process.env.CFC_EVIDENCE;
     if (file === undefined) return;
