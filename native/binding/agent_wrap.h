@@ -87,6 +87,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   uint8_t* Reserve(Napi::Env env, size_t bytes, size_t* offset);
   void WriteRow(Napi::Env env, double* row, const Delivery& delivery);
   double* Table() noexcept { return table_; }
+  Napi::ArrayBuffer WritableBuffer(double* values, size_t count);
   void DetachCounters() noexcept;
   cfc::Route* RouteAt(uint32_t index) noexcept;
 
@@ -120,7 +121,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   uint32_t last_type_id_ = 0;
   struct CounterBuffer {
     Napi::Reference<Napi::ArrayBuffer> reference;
-    std::shared_ptr<Fabric>* keep;  // deleted by the finalizer of the buffer
+    std::shared_ptr<std::shared_ptr<Fabric>> keep;  // of which the buffer has its share
   };
   std::vector<CounterBuffer> counter_buffers_;
 };

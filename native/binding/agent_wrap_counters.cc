@@ -6,20 +6,28 @@ namespace cfc::binding {
 
 // An external buffer keeps the mapping alive; leaving detaches it, so that JavaScript cannot write
 // into a block that has another owner by then, and lets go of the mapping, as nobody knows when the
-// buffer itself is collected.
+// buffer itself is collected. Empty where the worker is being terminated.
+Napi::ArrayBuffer AgentWrap::WritableBuffer(double* values, size_t count) {
+  using Keep = std::shared_ptr<std::shared_ptr<Fabric>>;
+  auto keep = std::make_shared<std::shared_ptr<Fabric>>(fabric_);
+  auto* const of_buffer = new Keep(keep);
+  const auto buffer = Napi::ArrayBuffer::New(
+      Env(), values, count * sizeof(double), [](Napi::Env, void*, Keep* kept) { delete kept; },
+      of_buffer);
+  if (buffer.IsEmpty()) {
+    delete of_buffer;
+    return buffer;
+  }
+  counter_buffers_.push_back({Napi::Persistent(buffer), static_cast<Keep&&>(keep)});
+  return buffer;
+}
+
 Napi::Value AgentWrap::CounterValues(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   double* const values = owner_ ? agent_.counters().data() : nullptr;
   if (!values) return env.Undefined();
-  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
-  auto buffer = Napi::ArrayBuffer::New(
-      env, values, kBlockValues * sizeof(double),
-      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
-  if (buffer.IsEmpty()) {  // the worker is being terminated
-    delete keep;
-    return env.Undefined();
-  }
-  counter_buffers_.push_back({Napi::Persistent(buffer), keep});
+  const Napi::ArrayBuffer buffer = WritableBuffer(values, kBlockValues);
+  if (buffer.IsEmpty()) return env.Undefined();  // the worker is being terminated
   return Napi::Float64Array::New(env, kBlockValues, buffer, 0);
 }
 
@@ -38,15 +46,8 @@ Napi::Value AgentWrap::HistogramWords(const Napi::CallbackInfo& info) {
       },
       &writer);
   if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
-  auto* const keep = new std::shared_ptr<Fabric>(fabric_);
-  auto buffer = Napi::ArrayBuffer::New(
-      env, writer.data(), HistogramShape::kWords * sizeof(double),
-      [](Napi::Env, void*, std::shared_ptr<Fabric>* kept) { delete kept; }, keep);
-  if (buffer.IsEmpty()) {
-    delete keep;
-    return Napi::Number::New(env, Negative(Status::kClosed));
-  }
-  counter_buffers_.push_back({Napi::Persistent(buffer), keep});
+  const Napi::ArrayBuffer buffer = WritableBuffer(writer.data(), HistogramShape::kWords);
+  if (buffer.IsEmpty()) return Napi::Number::New(env, Negative(Status::kClosed));
   return Napi::Float64Array::New(env, HistogramShape::kWords, buffer, 0);
 }
 
@@ -55,8 +56,7 @@ void AgentWrap::DetachCounters() noexcept {
     const Napi::HandleScope scope(Env());
     Napi::ArrayBuffer buffer = reference.Value();
     if (!buffer.IsEmpty() && !buffer.IsDetached()) buffer.Detach();
-    // Referred to, so it was not collected, and its finalizer has yet to run.
-    if (!buffer.IsEmpty() && buffer.IsDetached()) keep->reset();
+    if (buffer.IsEmpty() || buffer.IsDetached()) keep->reset();
   }
   counter_buffers_.clear();
 }

@@ -1,13 +1,16 @@
+import type clusterModule from 'node:cluster';
 import { dirname } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Fabric } from '../../src/index.js';
 import { startChild } from '../support/child.js';
-import { openFabric, sleep } from '../support/fabric.js';
+import { evidenceOf } from '../support/evidence.js';
+import { openFabric, range, sleep, until } from '../support/fabric.js';
 
 const dirOf = (fabric: Fabric) => dirname(fabric.info().path);
 
 describe('A process that ends', () => {
   test('by process.exit in the middle of everything gives back what it had', async () => {
+    const evidence = evidenceOf('F21');
     const fabric = await openFabric();
     const me = await fabric.join('me');
     const child = startChild(
@@ -39,6 +42,77 @@ describe('A process that ends', () => {
     expect(fabric.census()).toMatchObject({ slotsLive: 1, leased: 0, claimed: 0 });
     const successor = await fabric.join('child');
     expect(await successor.receive()).toMatchObject({ from: 'me', redelivered: true });
+    evidence.met(7); // waits of each kind
+  });
+
+  test('by process.exit in mid-send leaves a prefix of what it sent, each whole', async () => {
+    const evidence = evidenceOf('F21');
+    const fabric = await openFabric();
+    const me = await fabric.join('me', { mailboxCells: 1024 });
+    let all = 0;
+    for (const round of range(6)) {
+      const child = startChild<{ round: number }>(
+        async ({ open, say, args }) => {
+          const agent = await (await open()).join('child');
+          let accepted = 0;
+          // Reported by a write that does not wait, as nothing is written once exit has begun.
+          const { writeSync } = process.getBuiltinModule('node:fs');
+          process.once('exit', () => writeSync(1, `${JSON.stringify({ accepted })}\n`));
+          say('ready');
+          setTimeout(() => process.exit(0), 30 + 11 * args.round);
+          const sender = async () => {
+            for (let i = 0; ; i += 4) {
+              const bodies = [0, 1, 2, 3].map((j) => {
+                return { round: args.round, i: i + j, pad: 'x'.repeat(((i + j) * 53) % 900) };
+              });
+              await agent.sendBatch('me', bodies);
+              accepted += 4;
+            }
+          };
+          await sender();
+        },
+        { dir: dirOf(fabric), args: { round } },
+      );
+      expect(await child.heard(), child.stderr).toBe('ready');
+      evidence.injected += 1;
+      let next = 0;
+      let ended = false;
+      const ending = child.exited.then(() => {
+        ended = true;
+      });
+      for (;;) {
+        const over = ended;
+        const batch = await me.receiveBatch({ timeoutMs: 20 });
+        if (batch.length === 0 && over) break;
+        for (const message of batch) {
+          expect(message.json()).toMatchObject({
+            round,
+            i: next,
+            pad: 'x'.repeat((next * 53) % 900),
+          });
+          next += 1;
+        }
+        batch.ack();
+      }
+      await ending;
+      const { accepted } = await child.heard<{ accepted: number }>();
+      expect(next % 4).toBe(0);
+      expect(next).toBeGreaterThanOrEqual(accepted);
+      expect(next).toBeLessThanOrEqual(accepted + 4); // the one whose promise had not resolved yet
+      if (next > 0) evidence.hit += 1;
+      all += next;
+    }
+    expect(all).toBeGreaterThan(100);
+    fabric.sweep();
+    expect(fabric.census()).toMatchObject({
+      acked: all,
+      queued: 0,
+      claimed: 0,
+      aborted: 0,
+      chunksLoaned: 0,
+      chunksPlaced: 0,
+      slotsLive: 1,
+    });
   });
 
   test('by an error in a handler gives its message back', async () => {
@@ -172,6 +246,7 @@ describe('A process that ends', () => {
 
 describe('A child of a process that takes part', () => {
   test('inherits nothing: no descriptor, no life', async () => {
+    const evidence = evidenceOf('F22');
     const fabric = await openFabric();
     const parent = startChild(
       async ({ open, say, dir }) => {
@@ -207,12 +282,63 @@ describe('A child of a process that takes part', () => {
       process.kill(pid, 0); // the child lives on
       expect(fabric.sweep()).toMatchObject({ reaped: 1 });
       expect((await fabric.join('parent')).name).toBe('parent');
+      evidence.met();
     } finally {
       process.kill(pid, 'SIGKILL');
     }
   });
 
+  test('made by cluster takes part with a name of its own, and dies alone', async () => {
+    const evidence = evidenceOf('F22');
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const parent = startChild(
+      async ({ open, say }) => {
+        const cluster = process.getBuiltinModule('node:cluster') as unknown as typeof clusterModule;
+        if (cluster.isWorker) {
+          const agent = await (await open()).join(`worker-${cluster.worker?.id}`);
+          for await (const message of agent.messages()) {
+            await message.reply(agent.name);
+            message.ack();
+          }
+          return;
+        }
+        const agent = await (await open()).join('primary');
+        for (let i = 0; i < 3; i += 1) cluster.fork();
+        const before = new Promise((resolve) => {
+          cluster.once('exit', (worker, _, signal) => resolve([worker.id, signal]));
+        });
+        say('ready');
+        const victim = await agent.receive();
+        victim?.ack();
+        cluster.workers?.[2]?.process.kill('SIGKILL');
+        say(await before);
+        await agent.receive();
+        for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
+      },
+      { dir: dirOf(fabric) },
+    );
+    expect(await parent.heard()).toBe('ready');
+    const names = ['worker-1', 'worker-2', 'worker-3'];
+    const there = () => fabric.snapshot().map((agent) => agent.name);
+    await until(() => names.every((name) => there().includes(name)));
+    const answers = await Promise.all(names.map((name) => me.ask(name, 'who?')));
+    expect(answers.map((answer) => answer.text())).toEqual(names);
+    evidence.met(3);
+
+    await me.send('primary', 'kill');
+    expect(await parent.heard(), parent.stderr).toEqual([2, 'SIGKILL']);
+    const lives = (name: string) =>
+      fabric.snapshot().find((agent) => agent.name === name)?.liveness;
+    expect(['primary', ...names].map(lives)).toEqual(['alive', 'alive', 'dead', 'alive']);
+    expect((await me.ask('worker-3', 'who?')).text()).toBe('worker-3');
+    evidence.met();
+    await me.send('primary', 'end');
+    await parent.exited;
+  });
+
   test('made by child_process.fork takes part with a name of its own', async () => {
+    const evidence = evidenceOf('F22');
     const fabric = await openFabric();
     const me = await fabric.join('me');
     const parent = startChild(
@@ -240,5 +366,6 @@ describe('A child of a process that takes part', () => {
       ['forked', 'from the forked one'],
       ['parent', 'from the parent'],
     ]);
+    evidence.met();
   });
 });

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { Fabric } from '../../src/index.js';
 import { root, startChild, startWorker } from '../support/child.js';
+import { evidenceOf } from '../support/evidence.js';
 import { openFabric, range, until } from '../support/fabric.js';
 
 const dirOf = (fabric: Fabric) => dirname(fabric.info().path);
@@ -64,8 +65,10 @@ describe('A worker thread', () => {
   });
 
   test('terminated in mid-wait ends, and gives back what it had', async () => {
+    const evidence = evidenceOf('F21');
     const fabric = await openFabric();
     const me = await fabric.join('me');
+    const tookMs: string[] = [];
     for (const how of ['receiveSync', 'receive'] as const) {
       const worker = startWorker<{ how: 'receiveSync' | 'receive' }>(
         async ({ open, say, args }) => {
@@ -83,7 +86,10 @@ describe('A worker thread', () => {
       await me.send('worker', 'held');
       expect(await worker.heard()).toBe('waiting');
 
+      evidence.injected += 1;
+      const began = performance.now();
       await worker.worker.terminate();
+      tookMs.push(`${how} ${(performance.now() - began).toFixed(1)}`);
 
       expect(fabric.census()).toMatchObject({ slotsLive: 1, leased: 0, ready: 1 });
       const successor = await fabric.join('worker');
@@ -91,7 +97,9 @@ describe('A worker thread', () => {
       expect(message?.redelivered).toBe(true);
       message?.ack();
       await successor.leave();
+      evidence.hit += 1;
     }
+    console.log(`terminated in mid-wait, ms: ${tookMs.join(', ')}`); // at most 250 where idle
   });
 
   test('terminated while it sends leaves whole messages, and nothing else', async () => {
@@ -188,6 +196,7 @@ describe('A worker thread', () => {
   });
 
   test('terminated at any moment, whatever it is at, ends nobody else and leaves nothing', async () => {
+    const evidence = evidenceOf('F21');
     const { stdout, stderr } = await promisify(execFile)(
       process.execPath,
       ['scripts/teardown.mjs', '150'],
@@ -195,6 +204,10 @@ describe('A worker thread', () => {
     );
 
     expect(stderr).toBe('');
-    expect(JSON.parse(stdout)).toMatchObject({ cycles: 150, stayed: { slotsLive: 0, leased: 0 } });
+    const told = JSON.parse(stdout) as Record<string, number>;
+    expect(told).toMatchObject({ cycles: 150, stayed: { slotsLive: 0, leased: 0 } });
+    evidence.injected += told.cycles as number;
+    evidence.hit += told.atWork as number;
+    expect(told.atWork).toBeGreaterThan(75);
   });
 });
