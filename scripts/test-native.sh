@@ -4,6 +4,7 @@
 #
 #   scripts/test-native.sh gcc|clang|asan|tsan [arguments for core_tests]
 #   scripts/test-native.sh models              [arguments for ctest]
+#   scripts/test-native.sh gcc --build TARGET… builds these programs, and runs nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +32,10 @@ esac
 build=native/build/$variant
 cmake -S native -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" "${options[@]}" \
   --log-level=WARNING >/dev/null
+if [ "${1:-}" = --build ]; then
+  shift
+  exec cmake --build "$build" --target "$@" -j2
+fi
 cmake --build "$build" --target "$target" -j2
 
 if [ "$variant" = models ]; then

@@ -1,4 +1,5 @@
-// A producer or a consumer of scripts/torture.mjs, which kills it at some moment.
+// A producer or a consumer of scripts/torture.mjs, which kills it at some moment. torture_peer.cc is
+// the same without Node.
 //
 //   node torture-peer.mjs '{"role": "producer", "name": "p0", "life": 3, "dir": …}'
 //
@@ -8,7 +9,6 @@
 //             K <sender> <life> <number>            acked, written after it
 //             X <text>                              something that must not be
 
-import { createHash } from 'node:crypto';
 import { openSync, writeSync } from 'node:fs';
 import { Fabric } from 'cfc';
 
@@ -32,8 +32,21 @@ process.on('SIGTERM', () => {
   stopping = true;
 });
 
-const digestBytes = 20;
-const digestOf = (body) => createHash('sha1').update(body.subarray(digestBytes)).digest();
+const digestBytes = 8;
+
+/** Two FNV-1a hashes with different beginnings, as torture_peer.cc has them. */
+function digestOf(body) {
+  let first = 0x811c9dc5;
+  let second = 0x9747b28c;
+  for (let i = digestBytes; i < body.length; i += 1) {
+    first = Math.imul(first ^ body[i], 16777619);
+    second = Math.imul(second ^ body[i], 16777619);
+  }
+  const digest = Buffer.alloc(digestBytes);
+  digest.writeInt32LE(first | 0, 0);
+  digest.writeInt32LE(second | 0, 4);
+  return digest;
+}
 
 function makeBody(target, number) {
   const head = `${name} ${life} ${target} ${number}\n`;
@@ -117,7 +130,6 @@ async function consume(me) {
 
 const fabric = await Fabric.open('torture', { dir });
 const me = await fabric.join(name, { mailboxCells });
-process.send?.('ready');
+process.stdout.write('ready\n');
 await (role === 'producer' ? produce(me) : consume(me));
 await fabric.close();
-process.disconnect?.();
