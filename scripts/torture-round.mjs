@@ -84,7 +84,7 @@ class Round {
       delete env.CFC_FAIL_AT;
       if (role === 'repairer') {
         point = this.#pick(repairPoints);
-        env.CFC_FAIL_AT = `${point}:${1 + Math.floor(this.#random() * 2)}`;
+        env.CFC_FAIL_AT = `${point}:1`;
       }
       const words = [role, name, life, this.dir, log, seed, mailboxCells, ...this.targets];
       child = spawn(this.options.nativePeer, words.map(String), {
@@ -210,6 +210,8 @@ class Round {
         peer.child.kill('SIGKILL');
       }
       await Promise.all(chosen.map((peer) => peer.exited));
+      // A successor repairs whom it follows. Half of the time it comes late, and others do that.
+      if (this.#random() < 0.5) await sleep(this.#random() * 40);
       for (const { name } of chosen) this.#start(this.cast.find((part) => part.name === name));
     }
   }

@@ -123,7 +123,10 @@ describe('A suspend', () => {
       evidence.hit += 3;
     }
     for (const name of names) await me.send(name, 0);
-    for (const child of children) expect(await child.heard()).toEqual({ answered: 7 });
+    for (const child of children) {
+      expect(await child.heard()).toEqual({ answered: 7 });
+      expect(await child.exited, child.stderr).toEqual({ code: 0, signal: null });
+    }
     expect(fabric.census()).toMatchObject({ queued: 0, slotsLive: 1, dropped: 0 });
   });
 });
