@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(g++ make python3)
+packages=(g++ make python3 strace) # strace: of the tests
 only_packages=false
 for argument in "$@"; do
   case $argument in

@@ -23,10 +23,6 @@ case $variant in
     compiler=g++ target=all
     options=(-DCMAKE_BUILD_TYPE=Release -DCFC_BUILD_CLI=OFF -DCFC_BUILD_TESTS=OFF)
     ;;
-  versions) # only to --build
-    compiler=g++
-    options=(-DCFC_BUILD_CLI=OFF -DCFC_BUILD_MODELS=OFF -DCFC_BUILD_TESTS=OFF -DCFC_BUILD_VERSIONS=ON)
-    ;;
   *)
     echo "test-native: no such variant: $variant" >&2
     exit 2

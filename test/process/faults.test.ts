@@ -2,14 +2,8 @@ import { truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { startChild } from '../support/child.js';
+import { onTmpfs } from '../support/environment.js';
 import { failureOf, openFabric, testDirectory } from '../support/fabric.js';
-
-/** Runs node in a mount namespace of its own, with a small tmpfs at `dir`. */
-function smallTmpfs(dir: string, options: string): string[] {
-  const namespace = process.getuid?.() === 0 ? ['unshare', '-m'] : ['unshare', '-rm'];
-  const script = `mount -t tmpfs -o ${options} cfc-test "$0" && exec "$@"`;
-  return [...namespace, 'sh', '-c', script, dir];
-}
 
 describe('A full tmpfs', () => {
   test('of 4 MB is an error that says how much is needed, and the process lives', async () => {
@@ -24,7 +18,7 @@ describe('A full tmpfs', () => {
         say({ code: failed?.code, ...failed?.details, hint: failed?.hint });
         say({ left: readdirSync(dir) });
       },
-      { dir, wrapper: smallTmpfs(dir, 'size=4m,mode=700') },
+      { dir, wrapper: onTmpfs(dir, 'size=4m,mode=700') },
     );
 
     const told = await child.heard<Record<string, unknown>>();
@@ -75,7 +69,7 @@ describe('A full tmpfs', () => {
         say({ text: message?.text(), census: fabric.census() });
         await fabric.close();
       },
-      { dir, wrapper: smallTmpfs(dir, 'size=4m,mode=700') },
+      { dir, wrapper: onTmpfs(dir, 'size=4m,mode=700') },
     );
 
     const told = await child.heard<{ codes: string[]; large: number; names: number }>();
@@ -98,7 +92,7 @@ describe('A full tmpfs', () => {
         );
         say({ code: failed?.code, syscall: failed?.cause?.syscall, errno: failed?.cause?.errno });
       },
-      { dir, wrapper: smallTmpfs(dir, 'size=4m,mode=700,ro') },
+      { dir, wrapper: onTmpfs(dir, 'size=4m,mode=700,ro') },
     );
 
     expect(await child.heard()).toEqual({ code: 'ERR_CFC_SYSTEM', syscall: 'mkdirat', errno: 30 });
@@ -115,7 +109,7 @@ describe('A full tmpfs', () => {
         );
         say({ code: failed?.code, left: readdirSync(dir) });
       },
-      { dir, wrapper: smallTmpfs(dir, 'size=64m,mode=700,nr_inodes=20') },
+      { dir, wrapper: onTmpfs(dir, 'size=64m,mode=700,nr_inodes=20') },
     );
 
     expect(await child.heard()).toEqual({ code: 'ERR_CFC_NO_SPACE', left: [] });

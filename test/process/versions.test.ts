@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -11,14 +11,38 @@ import { evidenceOf } from '../support/evidence.js';
 import { failureOf, range, testDirectory, until } from '../support/fabric.js';
 
 const run = promisify(execFile);
-const peers = ['next_minor_peer', 'next_major_peer'] as const;
-const program = (peer: string) => join(root, 'native', 'build', 'versions', peer);
+const peers = { next_minor_peer: ['kLayoutMinor', 1], next_major_peer: ['kLayoutMajor', 2] };
+const folder = join(root, 'native', 'build', 'other-versions');
+const program = (peer: string) => join(folder, peer, 'version_peer');
 
-// The core once more, with another number in its layout.h.
-beforeAll(
-  () => run(join(root, 'scripts', 'test-native.sh'), ['versions', '--build', ...peers]),
-  300_000,
-);
+/** Builds the core once more, with another number in its layout.h, unless that was done before. */
+async function build(peer: string, [constant, value]: readonly (string | number)[]) {
+  const target = program(peer);
+  const files = readdirSync(join(root, 'native', 'core')).map((name) => `core/${name}`);
+  let fresh = existsSync(target);
+  for (const file of [...files, 'test/version_peer.cc']) {
+    let text = readFileSync(join(root, 'native', file), 'utf8');
+    if (file === 'core/layout.h') {
+      const changed = text.replace(new RegExp(`${constant} = \\d+;`), `${constant} = ${value};`);
+      expect(changed).not.toBe(text);
+      text = changed;
+    }
+    const copy = join(folder, peer, file);
+    if (existsSync(copy) && readFileSync(copy, 'utf8') === text) continue;
+    fresh = false;
+    rmSync(target, { force: true });
+    mkdirSync(dirname(copy), { recursive: true });
+    writeFileSync(copy, text);
+  }
+  if (fresh) return;
+  const sources = [...files, 'test/version_peer.cc'].filter((file) => file.endsWith('.cc'));
+  const options = ['-std=c++20', '-O0', '-I.', '-pthread', '-o', 'version_peer'];
+  await run('g++', [...options, ...sources], { cwd: join(folder, peer) });
+}
+
+beforeAll(async () => {
+  await Promise.all(Object.entries(peers).map(([peer, change]) => build(peer, change)));
+}, 300_000);
 
 /** Starts a peer of another version; killed when the test is done. */
 function startPeer(peer: string, ...words: string[]) {
