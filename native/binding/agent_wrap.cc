@@ -17,6 +17,7 @@ constexpr uint32_t kAsksBit = 16;
 constexpr uint32_t kDropOldestBit = 32;
 constexpr uint32_t kReceiptBit = 64;
 constexpr uint32_t kCorrelatesBit = 128;
+constexpr uint32_t kOnlyIfIdleBit = 256;
 
 constexpr size_t kMostTypes = 4096;  // remembered at a time
 
@@ -41,6 +42,8 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::WaitVerdict>("waitVerdict"),
                       InstanceMethod<&AgentWrap::Verdict>("verdict"),
                       InstanceMethod<&AgentWrap::ReaderLives>("readerLives"),
+                      InstanceMethod<&AgentWrap::Members>("members"),
+                      InstanceMethod<&AgentWrap::LeastLoaded>("leastLoaded"),
                       InstanceMethod<&AgentWrap::Expect>("expect"),
                       InstanceMethod<&AgentWrap::Take>("take"),
                       InstanceMethod<&AgentWrap::Wait>("wait"),
@@ -91,6 +94,7 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   owner_->Add(this);
   types_.emplace_back();  // type 0 is none
   taken_.resize(1);
+  next_start_ = agent_.entry();
 
   auto holder = info[2].As<Napi::Object>();
   auto table = Napi::Float64Array::New(env, size_t{kColumns} * kMostTaken);
@@ -205,7 +209,9 @@ Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoi
   message->kind = static_cast<BodyKind>(options & kKindMask);
   message->lane = options & kWorkLaneBit ? kWorkLane : kControlLane;
   message->flags = (options & kReplyBit ? kFlagReply : 0) | (options & kAsksBit ? kFlagAsks : 0);
-  message->when_full = options & kDropOldestBit ? FullPolicy::kDropOldest : FullPolicy::kReject;
+  message->when_full = options & kOnlyIfIdleBit   ? FullPolicy::kOnlyIfIdle
+                       : options & kDropOldestBit ? FullPolicy::kDropOldest
+                                                  : FullPolicy::kReject;
   message->wants_receipt = options & kReceiptBit;
   if (options & kCorrelatesBit)
     message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
@@ -228,7 +234,7 @@ Napi::Value AgentWrap::TrySend(const Napi::CallbackInfo& info) {
   Receipt receipt;
   status = agent_.TrySend(route, message, &receipt);
   if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
-  if (message.wants_receipt) verdict_waits_.push_back(receipt);
+  if (message.wants_receipt) verdict_waits_[receipt.id.number] = receipt;
   return Napi::Number::New(env, static_cast<double>(receipt.id.number));
 }
 
@@ -364,24 +370,21 @@ Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
 // yet). Once it answered, the message is no longer waited for.
 Napi::Value AgentWrap::Verdict(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const uint64_t number = ToCount(info[0]);
-  for (size_t i = 0; owner_ && i < verdict_waits_.size(); ++i) {
-    if (verdict_waits_[i].id.number != number) continue;
-    VoidReason reason = kAcked;
-    const Status status = agent_.Verdict(verdict_waits_[i], &reason);
-    if (status == Status::kBusy) return Napi::Number::New(env, Negative(status));
-    verdict_waits_.erase(verdict_waits_.begin() + static_cast<std::ptrdiff_t>(i));
-    return Napi::Number::New(
-        env, status == Status::kOk ? static_cast<double>(reason) : Negative(status));
+  const auto found = verdict_waits_.find(ToCount(info[0]));
+  if (!owner_ || found == verdict_waits_.end()) {
+    return Napi::Number::New(env, Negative(Status::kStale));
   }
-  return Napi::Number::New(env, Negative(Status::kStale));
+  VoidReason reason = kAcked;
+  const Status status = agent_.Verdict(found->second, &reason);
+  if (status == Status::kBusy) return Napi::Number::New(env, Negative(status));
+  verdict_waits_.erase(found);
+  return Napi::Number::New(env,
+                           status == Status::kOk ? static_cast<double>(reason) : Negative(status));
 }
 
 // waitVerdict(number): gives up waiting for it
 Napi::Value AgentWrap::WaitVerdict(const Napi::CallbackInfo& info) {
-  const uint64_t number = ToCount(info[0]);
-  std::erase_if(verdict_waits_,
-                [number](const Receipt& receipt) { return receipt.id.number == number; });
+  verdict_waits_.erase(ToCount(info[0]));
   return info.Env().Undefined();
 }
 

@@ -52,6 +52,8 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value WaitVerdict(const Napi::CallbackInfo& info);
   Napi::Value Verdict(const Napi::CallbackInfo& info);
   Napi::Value ReaderLives(const Napi::CallbackInfo& info);
+  Napi::Value Members(const Napi::CallbackInfo& info);
+  Napi::Value LeastLoaded(const Napi::CallbackInfo& info);
   Napi::Value Expect(const Napi::CallbackInfo& info);
   Napi::Value Take(const Napi::CallbackInfo& info);
   Napi::Value Wait(const Napi::CallbackInfo& info);
@@ -103,8 +105,9 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   std::vector<Delivery> taken_;
   std::vector<RoomWait> room_waits_;
   int64_t room_sleep_ns_ = 0;
-  std::vector<Receipt> verdict_waits_;
+  std::unordered_map<uint64_t, Receipt> verdict_waits_;  // by number
   std::string scratch_;
+  uint32_t next_start_ = 0;  // of the next choice among equals
   // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.
   uint32_t expects_ = 0;
 

@@ -33,7 +33,7 @@ bool AgentWrap::Look(int64_t* longest) noexcept {
     room_sleep_ns_ = Agent::NextRoomSleepNs(room_sleep_ns_);
     *longest = std::min(*longest, room_sleep_ns_);
   }
-  for (const Receipt& receipt : verdict_waits_) {
+  for (const auto& [number, receipt] : verdict_waits_) {
     VoidReason reason;
     if (agent_.Verdict(receipt, &reason) != Status::kBusy) return true;
   }

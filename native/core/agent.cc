@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "failpoint.h"
+#include "group.h"
 #include "reaper.h"
 
 namespace cfc {
@@ -21,6 +22,11 @@ Status Agent::Join(Participant* participant, const AgentSpec& spec, Failure* fai
     errno = 0;
     return Fail(failure, Status::kInvalid, "", std::string(spec.name),
                 "a name begins with a letter or digit and has up to 64 of A-Z a-z 0-9 _ -");
+  }
+  if (IsReservedName(spec.name)) {
+    errno = 0;
+    return Fail(failure, Status::kInvalid, "", std::string(spec.name),
+                "parent, children and peers are addresses, and no names");
   }
   const Status usable = participant->Usable();
   if (usable != Status::kOk) return usable;

@@ -22,7 +22,9 @@
 
 namespace cfc {
 
-enum class FullPolicy : uint8_t { kReject, kDropOldest };
+// What a send does where the lane is full. kOnlyIfIdle: where it holds anything at all, so that of
+// two that send to an idle agent at once, one is refused.
+enum class FullPolicy : uint8_t { kReject, kDropOldest, kOnlyIfIdle };
 
 // Fabric-wide unique: the sender's participant, and its count of messages.
 struct MessageId {
@@ -220,6 +222,7 @@ class Agent {
   bool WorthALook() const noexcept;
   bool AtOwnCap(Route* route, LaneIndex lane) noexcept;
   void Remember(Route* route, LaneIndex lane, uint64_t position) noexcept;
+  bool IsFirst(const Route& route, LaneIndex lane, uint64_t position) noexcept;
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                 uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept;
   Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;

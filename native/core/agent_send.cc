@@ -127,6 +127,18 @@ Status Agent::Place(const Outgoing& message, ChunkRef* chunk) noexcept {
   return Status::kOk;
 }
 
+// Of two that send to an idle agent at once, one claims the first cell. The other gives its own
+// back.
+bool Agent::IsFirst(const Route& route, LaneIndex lane, uint64_t position) noexcept {
+  Fabric& fabric = participant_->fabric();
+  fabric.Reclaim(route.view, lane);  // what was acked may still stand there
+  Lane ring = route.view.lanes[lane];
+  if (ring.words()->head.load() == position) return true;
+  ring.Abort(participant_->owner(), position);
+  fabric.Reclaim(route.view, lane);
+  return false;
+}
+
 void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                      uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
@@ -181,6 +193,10 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     status = Claim(route, message.lane, message.when_full, &position);
     if (status != Status::kOk) break;
     route->view.lanes[message.lane].PrefetchToWrite(position + kPrefetchCells);
+    if (message.when_full == FullPolicy::kOnlyIfIdle && !IsFirst(*route, message.lane, position)) {
+      status = Status::kFull;
+      break;
+    }
     FillCell(*route, message, position, chunk, number, route->sequence[message.lane] + 1,
              clock_.RealNs());
     if (chunk != 0) {
