@@ -118,6 +118,10 @@ const catalogue = {
     message: 'a system call failed',
     hint: 'cause has its name and errno',
   },
+  ERR_CFC_NONE_IDLE: {
+    message: 'nobody in the group is idle; nothing was enqueued',
+    hint: 'try again, or send by least-loaded, which waits for room',
+  },
   ERR_CFC_FORBIDDEN: {
     message: 'this agent may not do that',
     hint: 'its role does not allow it',

@@ -6,8 +6,15 @@ export {
   type ReceiveBatchOptions,
   type ReceiveOptions,
 } from './agents/agent.js';
+export {
+  type GatherOptions,
+  type GatherResult,
+  QuorumError,
+} from './agents/gather.js';
+export type { GroupAddress } from './agents/group-address.js';
+export type { GroupReceipt, Refusal } from './agents/group-send.js';
 export type { MessageBatch } from './agents/message-stream.js';
-export { type SendOptions, SendReceipt } from './agents/send.js';
+export { type BatchOptions, type Route, type SendOptions, SendReceipt } from './agents/send.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,

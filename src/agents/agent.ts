@@ -5,10 +5,19 @@ import { type Message, type PeekedMessage, parseMessageId } from '../core/messag
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import { CfcError } from '../errors.js';
+import { Gathering, type GatherOptions, type GatherResult, neededOf } from './gather.js';
+import { type GroupAddress, isGroup } from './group-address.js';
+import { type GroupReceipt, GroupSender } from './group-send.js';
 import { Inbox } from './inbox.js';
 import { MessageBatch, MessageStream } from './message-stream.js';
 import { Outbox } from './outbox.js';
-import { factsOf, type SendOptions, SendReceipt } from './send.js';
+import {
+  type BatchOptions,
+  defaultTimeoutMs,
+  factsOf,
+  type SendOptions,
+  SendReceipt,
+} from './send.js';
 import { Turn } from './turn.js';
 
 /** An agent's own word on what it does. */
@@ -32,7 +41,6 @@ export interface ReceiveBatchOptions extends ReceiveOptions {
   max?: number;
 }
 
-const defaultTimeoutMs = 30_000;
 const defaultAskTimeoutMs = 5_000;
 const mostTaken = 256;
 /** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
@@ -48,6 +56,7 @@ export class Agent implements AsyncDisposable {
   readonly #mailbox: Mailbox;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #groups: GroupSender;
   readonly #turn = new Turn();
 
   /** @internal `Fabric.join` makes them */
@@ -56,6 +65,7 @@ export class Agent implements AsyncDisposable {
     const onChange = () => this.#updateWaiting();
     this.#inbox = new Inbox(mailbox, onChange);
     this.#outbox = new Outbox(mailbox, onChange);
+    this.#groups = new GroupSender(mailbox, this.#outbox, this);
     mailbox.onReady = () => {
       this.#turn.begin();
       this.#outbox.ready();
@@ -81,13 +91,28 @@ export class Agent implements AsyncDisposable {
    * Resolved means accepted: it survives the death of any process. Rejected means that nothing was
    * enqueued (but for `wait: 'acked'`, where `details.accepted` says so).
    *
+   * To a group it is one message a member, and rejects with `ERR_CFC_PARTLY_DELIVERED` where some
+   * refuse: `details.accepted` and `details.refused` tell who. With a `route` one member gets it.
+   *
+   * @param to a name, `team:NAME`, `role:NAME`, `*`, `parent`, `children` or `peers`
    * @param body bytes, a string, or a JSON value
    * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_MAILBOX_FULL`, `ERR_CFC_SLAB_FULL`,
    *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`;
    *   with `wait: 'acked'` also `ERR_CFC_TIMED_OUT`, `ERR_CFC_NO_READER`,
-   *   `ERR_CFC_PARTLY_DELIVERED` (dropped by a policy)
+   *   `ERR_CFC_PARTLY_DELIVERED` (dropped by a policy); with `route` also `ERR_CFC_NONE_IDLE`
    */
-  async send(to: string, body: unknown, options: SendOptions = {}): Promise<SendReceipt> {
+  send(
+    to: GroupAddress,
+    body: unknown,
+    options?: SendOptions & { route?: 'all' },
+  ): Promise<GroupReceipt>;
+  send(to: string, body: unknown, options?: SendOptions): Promise<SendReceipt>;
+  async send(
+    to: string,
+    body: unknown,
+    options: SendOptions = {},
+  ): Promise<SendReceipt | GroupReceipt> {
+    if (this.#isGroup(to, options)) return await this.#groups.send(to, body, options);
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     const facts = factsOf(options);
     if (options.wait !== 'acked') {
@@ -105,7 +130,7 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * @returns false where there is no room now; never waits
+   * @returns false where there is no room now (of a group: with no member); never waits
    * @throws {CfcError} as send
    */
   trySend(
@@ -113,20 +138,28 @@ export class Agent implements AsyncDisposable {
     body: unknown,
     options: Omit<SendOptions, 'timeoutMs' | 'wait'> = {},
   ): boolean {
+    if (this.#isGroup(to, options)) return this.#groups.trySend(to, body, options);
     return this.#outbox.trySend(to, body, factsOf(options)) > 0;
   }
 
   /**
    * Sends many in order. Up to a quarter of the recipient's lane is accepted whole or not at all;
-   * more goes in pieces of that size.
+   * more goes in pieces of that size. To a group each member gets all of them.
    *
    * @throws {CfcError} as send; `details.accepted` tells how many were
    */
+  sendBatch(
+    to: GroupAddress,
+    bodies: readonly unknown[],
+    options?: BatchOptions,
+  ): Promise<GroupReceipt>;
+  sendBatch(to: string, bodies: readonly unknown[], options?: BatchOptions): Promise<SendReceipt[]>;
   async sendBatch(
     to: string,
     bodies: readonly unknown[],
-    options: Omit<SendOptions, 'wait' | 'whenFull'> = {},
-  ): Promise<SendReceipt[]> {
+    options: BatchOptions = {},
+  ): Promise<SendReceipt[] | GroupReceipt> {
+    if (this.#isGroup(to, options)) return await this.#groups.sendBatch(to, bodies, options);
     const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
     const facts = factsOf(options);
     const limit = this.#mailbox.batchLimit(to, options.priority);
@@ -154,7 +187,8 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * Sends a question and waits for the reply, which needs no ack.
+   * Sends a question and waits for the reply, which needs no ack. With a `route` one member of a
+   * group is asked; {@link gather} asks all.
    *
    * @param options.timeoutMs default 5000, room included
    * @throws {CfcError} `ERR_CFC_TIMED_OUT`; `ERR_CFC_NO_READER` where nobody lives behind the name;
@@ -166,12 +200,40 @@ export class Agent implements AsyncDisposable {
     const facts = factsOf(options);
     facts.asks = true;
     let answer: Promise<Message> | undefined;
+    let asked = to;
     // At once: the answer may be in our mailbox before anything else of ours runs.
     facts.sent = (number) => {
-      answer = this.#inbox.answerTo(number, to, until - performance.now());
+      answer = this.#inbox.answerTo(number, asked, until - performance.now());
     };
-    await this.#sendNumber(to, body, facts, timeoutMs);
+    if (this.#isGroup(to, options)) {
+      await this.#groups.question(to, body, facts, { ...options, timeoutMs }, (member) => {
+        asked = member;
+      });
+    } else {
+      await this.#sendNumber(to, body, facts, timeoutMs);
+    }
     return answer as unknown as Promise<Message>;
+  }
+
+  /**
+   * Asks every member of a group, and waits until a quorum has answered. Replies that come later
+   * are acked and counted as late.
+   *
+   * @throws {QuorumError} `ERR_CFC_TIMED_OUT` where the quorum was not reached in time; `result`
+   *   has what came. Earlier, where it can no longer be reached: the code that all the missing gave
+   *   (`ERR_CFC_MAILBOX_FULL`, `ERR_CFC_NO_READER`, …), or `ERR_CFC_PARTLY_DELIVERED`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT` where there are fewer members than that, `ERR_CFC_USAGE`
+   */
+  async gather(
+    to: string,
+    body: unknown,
+    { quorum, timeoutMs = defaultAskTimeoutMs, ...options }: GatherOptions = {},
+  ): Promise<GatherResult> {
+    const members = this.#groups.members(to);
+    const needed = neededOf(quorum, members.length, to);
+    const parts = { mailbox: this.#mailbox, outbox: this.#outbox, inbox: this.#inbox };
+    const gathering = new Gathering(parts, to, members, needed);
+    return await gathering.run(body, factsOf(options), timeoutMs);
   }
 
   /** @returns the next message, or undefined when the time is up */
@@ -312,6 +374,11 @@ export class Agent implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.leave();
+  }
+
+  // What was sent to before is a name: most sends end their look here.
+  #isGroup(to: string, { route = 'all' }: SendOptions): boolean {
+    return route !== 'all' || (!this.#mailbox.hasSentTo(to) && isGroup(to));
   }
 
   #sendNumber(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {

@@ -78,6 +78,15 @@ export class Inbox {
     });
   }
 
+  /** Nobody waits for that reply any more: it is late when it comes. */
+  forget(number: number): void {
+    const ask = this.#asks.get(number);
+    if (ask === undefined) return;
+    clearTimeout(ask.timer);
+    this.#asks.delete(number);
+    this.#onChange();
+  }
+
   /** In the event loop: there may be mail. */
   ready(): void {
     try {

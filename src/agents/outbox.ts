@@ -12,6 +12,7 @@ interface PendingSend {
   timer: NodeJS.Timeout | undefined;
   /** How many go at once. */
   cells: number;
+  who: object | undefined;
   /** Positive once it is accepted; else what is full, as a negative status. */
   attempt(): number;
   resolve(number: number): void;
@@ -68,9 +69,30 @@ export class Outbox {
     return this.#mailbox.trySendBatch(to, bodies, facts);
   }
 
-  /** Waits for room until `timeoutMs` are over; Infinity: for ever. @returns the message's number */
-  wait(to: string, body: unknown, facts: SendFacts, timeoutMs: number): Promise<number> {
-    return this.#wait(to, facts, timeoutMs, 1, () => this.#attempt(to, body, facts));
+  /**
+   * Waits for room until `timeoutMs` are over; Infinity: for ever.
+   *
+   * @param who may be told to give up
+   * @returns the message's number
+   */
+  wait(
+    to: string,
+    body: unknown,
+    facts: SendFacts,
+    timeoutMs: number,
+    who?: object,
+  ): Promise<number> {
+    return this.#wait(to, facts, timeoutMs, 1, () => this.#attempt(to, body, facts), who);
+  }
+
+  /** Ends the waiting of `who`, as if the time were up; it is not tried again. */
+  cancel(who: object): void {
+    for (const [key, queue] of [...this.#queues]) {
+      for (const pending of queue.sends.filter((one) => one.who === who)) {
+        this.#remove(key, queue, pending);
+        pending.reject(errorOf(Status.full, { to: queue.to }));
+      }
+    }
   }
 
   /** The same for a batch, which goes whole or not at all. @returns the messages' numbers */
@@ -94,9 +116,10 @@ export class Outbox {
     timeoutMs: number,
     cells: number,
     attempt: () => number,
+    who?: object,
   ): Promise<number> {
     return new Promise((resolve, reject) => {
-      const pending: PendingSend = { timer: undefined, cells, attempt, resolve, reject };
+      const pending: PendingSend = { timer: undefined, cells, who, attempt, resolve, reject };
       const key = keyOf(to, facts);
       let queue = this.#queues.get(key);
       if (queue === undefined) {

@@ -2,6 +2,8 @@ import { inspect } from 'node:util';
 import type { SendFacts } from '../core/mailbox.js';
 import { formatMessageId } from '../core/message.js';
 
+export type Route = 'all' | 'least-loaded' | 'only-if-idle';
+
 export interface SendOptions {
   /** Up to 64 bytes, for the reader to tell messages apart. Default none. */
   type?: string;
@@ -11,9 +13,20 @@ export interface SendOptions {
   timeoutMs?: number;
   /** `accepted`: it survives the death of any process. `acked`: the reader processed it. Default `accepted`. */
   wait?: 'accepted' | 'acked';
+  /**
+   * Of a group: `all` members get the message; or one does, `least-loaded` the one with the fewest
+   * unacked messages, `only-if-idle` one that has none. Default `all`.
+   */
+  route?: Route;
   /** `block` waits for room; `drop-oldest` lets the oldest unread message go, counted. Default `block`. */
   whenFull?: 'block' | 'drop-oldest';
 }
+
+/** Of sendBatch, to which nothing else applies. */
+export type BatchOptions = Omit<SendOptions, 'wait' | 'whenFull' | 'route'>;
+
+/** For room, and with `wait: 'acked'` for the ack. */
+export const defaultTimeoutMs = 30_000;
 
 /** What send resolves to. */
 export class SendReceipt {

@@ -27,6 +27,22 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * scale;
 }
 
+export const routeOption = () =>
+  new Option('--route <way>', 'to which members of a group').choices([
+    'all',
+    'least-loaded',
+    'only-if-idle',
+  ]);
+
+/** `5` answers, or a share of the members: `90%`, `0.9`. */
+export function parseQuorum(text: string): number | { count: number } {
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text)?.[1];
+  const share = percent === undefined ? Number(text) : Number(percent) / 100;
+  if (percent === undefined && /^[1-9]\d*$/.test(text)) return { count: share };
+  if ((percent !== undefined || /^[01]?\.\d+$/.test(text)) && share > 0 && share <= 1) return share;
+  throw new InvalidArgumentError('It is a number of answers, or a share such as 90% or 0.9.');
+}
+
 /** Names of fabrics and agents. */
 export function parseName(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(text)) return text;

@@ -66,9 +66,17 @@ function messageOf(error: CfcError): string {
   const at = error.message.indexOf(' {');
   const message = at < 0 ? error.message : error.message.slice(0, at);
   const details = Object.entries(error.details)
-    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(([name, value]) => `${name} ${shorten(value)}`)
     .join(', ');
   return details === '' ? message : `${message}: ${details}`;
+}
+
+// Lists of a group may have ten thousand members; the data has them all.
+function shorten(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value) || value.length <= 3) return JSON.stringify(value);
+  const some = value.slice(0, 3).map((one) => JSON.stringify(one));
+  return `[${some.join(',')},… ${value.length - 3} more]`;
 }
 
 function lines(message: string, hint?: string): string {

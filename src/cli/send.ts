@@ -1,7 +1,15 @@
 import { type Command, Option } from 'commander';
-import type { Agent, SendOptions } from '../index.js';
+import {
+  type Agent,
+  CfcError,
+  type GroupReceipt,
+  type Refusal,
+  type Route,
+  type SendOptions,
+  type SendReceipt,
+} from '../index.js';
 import { parseJsonLine, readBody, readLines } from './input.js';
-import { fabricOption, jsonOption, timeoutOption, verb } from './options.js';
+import { fabricOption, jsonOption, routeOption, timeoutOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
 import { visit } from './visit.js';
@@ -13,13 +21,14 @@ interface SendFlags {
   priority: 'control' | 'work';
   timeout?: number;
   wait: 'accepted' | 'acked';
+  route?: Route;
   ndjson?: boolean;
   json?: boolean;
 }
 
 export function sendVerb(): Command {
-  return verb('send', 'send a message to an agent')
-    .argument('<to>', "the agent's name")
+  return verb('send', 'send a message to an agent or to a group')
+    .argument('<to>', 'a name, team:NAME, role:NAME, *, parent, children or peers')
     .argument('[body]', 'the message; - reads it from stdin')
     .addOption(fabricOption())
     .addOption(
@@ -37,15 +46,20 @@ export function sendVerb(): Command {
         .choices(['accepted', 'acked'])
         .default('accepted'),
     )
+    .addOption(routeOption())
     .option('--ndjson', 'read stdin: one message a line, each a JSON value')
     .addOption(jsonOption())
     .action(send);
 }
 
+/** What is printed of a receipt. */
+type Accepted = Pick<SendReceipt, 'id' | 'to' | 'state'>;
+
 async function send(to: string, body: string | undefined, flags: SendFlags): Promise<void> {
   const options: SendOptions = { priority: flags.priority, wait: flags.wait };
   if (flags.type !== undefined) options.type = flags.type;
   if (flags.timeout !== undefined) options.timeoutMs = flags.timeout;
+  if (flags.route !== undefined) options.route = flags.route;
   if (flags.ndjson) {
     if (body !== undefined && body !== '-') {
       throw new Outcome(
@@ -87,6 +101,31 @@ async function sendOne(
   options: SendOptions,
   flags: SendFlags,
 ): Promise<void> {
-  const { id, state } = await agent.send(to, body, options);
-  await (flags.json ? writeJson({ v: 1, id, to, state }) : writeOut(`${id}\n`));
+  try {
+    const sent = (await agent.send(to, body, options)) as SendReceipt | GroupReceipt;
+    await report('accepted' in sent ? sent.accepted : [sent], [], flags);
+  } catch (error) {
+    if (error instanceof CfcError && error.code === 'ERR_CFC_PARTLY_DELIVERED') {
+      const { to: group, accepted, refused } = error.details as unknown as GroupReceipt;
+      if (group !== undefined) await report(accepted, refused, flags);
+    }
+    throw error;
+  }
+}
+
+// A line a member: stderr says in a word what became of the rest.
+async function report(
+  accepted: readonly Accepted[],
+  refused: readonly Refusal[],
+  flags: SendFlags,
+): Promise<void> {
+  if (flags.json) {
+    for (const { id, to, state } of accepted) await writeJson({ v: 1, id, to, state });
+    for (const { to, code, id } of refused) {
+      const state = id === undefined ? 'refused' : 'accepted';
+      await writeJson({ v: 1, id: id ?? null, to, state, code });
+    }
+  } else {
+    for (const { id } of accepted) await writeOut(`${id}\n`);
+  }
 }

@@ -23,7 +23,12 @@ export async function visit<T>(
       as === undefined
         ? await fabric.join(`cli-${process.pid}`, { role: 'cli', mailboxCells: visitorCells })
         : await fabric.join(as, { fence: false });
-    return await work(agent, fabric);
+    try {
+      return await work(agent, fabric);
+    } finally {
+      // Nobody will come under that name again: what a group got there is dropped, and counted.
+      if (as === undefined) agent.clear();
+    }
   } finally {
     await fabric.close();
   }

@@ -3,10 +3,27 @@ import { SendBit } from './native.js';
 
 export type Body = Uint8Array | string;
 
+/** A body that goes to many: turned into bytes once. */
+export class EncodedBody {
+  readonly data: Uint8Array;
+  readonly bits: number;
+
+  private constructor(data: Uint8Array, bits: number) {
+    this.data = data;
+    this.bits = bits;
+  }
+
+  static of(body: unknown): EncodedBody {
+    const { data, bits } = encode(body);
+    return new EncodedBody(typeof data === 'string' ? Buffer.from(data) : data, bits);
+  }
+}
+
 /** A body as the addon takes it, and the bits that say what it was. */
 export function encode(body: unknown): { data: Body; bits: number } {
   if (typeof body === 'string') return { data: body, bits: SendBit.text };
   if (body instanceof Uint8Array) return { data: body, bits: 0 };
+  if (body instanceof EncodedBody) return body;
   const data = JSON.stringify(body);
   if (data === undefined) {
     throw new CfcError('ERR_CFC_USAGE', { body: typeof body, allowed: 'Uint8Array, string, JSON' });

@@ -43,6 +43,8 @@ export interface SendFacts {
   priority?: 'control' | 'work';
   /** In a full mailbox the oldest message that nobody reads gives way, and is counted. */
   dropOldest?: boolean;
+  /** Only where nothing else is in the lane, waiting or leased; else it is full. */
+  onlyIfIdle?: boolean;
   /** @internal */
   asks?: boolean;
   /** @internal */
@@ -319,6 +321,29 @@ export class Mailbox implements MessageOwner {
     return this.#native.readerLives(name);
   }
 
+  /**
+   * Names of a group: who joined and did not leave, without this one. One pass over the directory.
+   *
+   * @param kind as native/core/group.h numbers GroupKind
+   */
+  members(kind: number, name: string): string[] {
+    return this.#native.members(kind, name);
+  }
+
+  /**
+   * The living member with the fewest unacked messages, as its mailbox says itself.
+   *
+   * @returns its name; negative: a status, `noAgent`, `noReader` or (onlyIdle) `full`
+   */
+  leastLoaded(kind: number, name: string, work: boolean, onlyIdle: boolean): string | number {
+    return this.#native.leastLoaded(kind, name, work, onlyIdle);
+  }
+
+  /** True where something was sent to `name` before: then it is a name, and no group. */
+  hasSentTo(name: string): boolean {
+    return this.#routes.has(name);
+  }
+
   // ---- for Agent: what the event loop is to be woken for
 
   /** @internal */
@@ -441,6 +466,7 @@ function sendBits(facts: SendFacts): number {
     // Only who asked waits for a reply; to others it is a message like any other.
     (facts.answers?.expectsReply ? SendBit.reply : 0) |
     (facts.dropOldest ? SendBit.dropOldest : 0) |
+    (facts.onlyIfIdle ? SendBit.onlyIfIdle : 0) |
     (facts.receipt ? SendBit.receipt : 0)
   );
 }

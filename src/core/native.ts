@@ -170,6 +170,8 @@ export interface NativeAgent {
   waitVerdict(number: number): void;
   verdict(number: number): number;
   readerLives(name: string): boolean;
+  members(kind: number, name: string): string[];
+  leastLoaded(kind: number, name: string, work: boolean, onlyIdle: boolean): string | number;
   expect(what: number): void;
   take(max: number, repliesOnly: boolean): number;
   wait(timeoutMs: number): number;
@@ -310,6 +312,7 @@ export const SendBit = {
   dropOldest: 32,
   receipt: 64,
   correlates: 128,
+  onlyIfIdle: 256,
 } as const;
 
 /** Flags of a message, as native/core/layout.h has them. */

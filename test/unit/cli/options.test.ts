@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseCount, parseDuration, parseName } from '../../../src/cli/options.js';
+import { parseCount, parseDuration, parseName, parseQuorum } from '../../../src/cli/options.js';
 
 const refusal = expect.objectContaining({ code: 'commander.invalidArgument' });
 
@@ -29,5 +29,20 @@ test('parseName takes what fabrics and agents may be called', () => {
   for (const name of ['a', 'worker-A-1', '7_x', 'a'.repeat(64)]) expect(parseName(name)).toBe(name);
   for (const name of ['', '-a', 'a b', '../a', 'ä', 'a'.repeat(65)]) {
     expect(() => parseName(name)).toThrow(refusal);
+  }
+});
+
+test('parseQuorum takes a number of answers, or a share', () => {
+  expect(['1', '12', '90%', '100%', '0.9', '.5', '1.0'].map(parseQuorum)).toEqual([
+    { count: 1 },
+    { count: 12 },
+    0.9,
+    1,
+    0.9,
+    0.5,
+    1,
+  ]);
+  for (const text of ['0', '0%', '101%', '1.5', '-1', 'all', '', '0.0', '%', '01']) {
+    expect(() => parseQuorum(text), text).toThrow(refusal);
   }
 });
