@@ -31,6 +31,8 @@ const publicEntries = ['src/index', 'src/core/index', 'src/metrics/index'];
 const packages = {
   'node-gyp-build': ['src/core/'],
   commander: ['src/cli/'],
+  yaml: ['src/topology/', 'test/'],
+  zod: ['src/topology/'],
   cfc: ['bench/', 'examples/', 'test/'],
   tinybench: ['bench/'],
   vitest: ['test/', 'bench/'],

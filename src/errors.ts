@@ -130,6 +130,10 @@ const catalogue = {
     message: 'an agent could not be started',
     hint: 'details have the command; run it by hand to see what it says',
   },
+  ERR_CFC_TOPOLOGY_INVALID: {
+    message: 'the topology is not valid',
+    hint: 'details.problems says what is wrong, and where; docs/topology.md has every key',
+  },
   ERR_CFC_PARTLY_DELIVERED: {
     message: 'not everything was accepted or answered',
     hint: 'details have both lists',

@@ -4,6 +4,7 @@ import type { PeekedMessage } from './core/message.js';
 import type { Census, NativeFabricOptions, SweepReport } from './core/native.js';
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
+import type { Topology } from './topology/topology.js';
 
 /** Capacities of a fabric; what is left out comes from the profile. */
 export interface FabricCapacity {
@@ -156,6 +157,23 @@ export class Fabric implements AsyncDisposable {
   static async destroy(name: string, { dir = '' }: { dir?: string } = {}): Promise<void> {
     Region.destroy(name, { base: dir });
     await Promise.resolve();
+  }
+
+  /**
+   * The shared memory that a topology takes, computed before anything is made: the new fabric, and
+   * with every mailbox. Bodies above 160 bytes come on top as they are sent.
+   *
+   * @param options as they will be given to open; a capacity not given is the topology's
+   */
+  static memoryFor(
+    topology: Topology,
+    { profile = 'default', capacity }: Pick<OpenOptions, 'profile' | 'capacity'> = {},
+  ): { fabricBytes: number; mailboxBytes: number; totalBytes: number } {
+    const { fabricBytes, mailboxBytes } = Region.memoryFor(
+      { ...profiles[profile], ...topology.capacity(), ...capacity },
+      topology.agents.map(({ mailboxCells }) => mailboxCells),
+    );
+    return { fabricBytes, mailboxBytes, totalBytes: fabricBytes + mailboxBytes };
   }
 
   /**

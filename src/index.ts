@@ -34,3 +34,21 @@ export {
   type Liveness,
   type OpenOptions,
 } from './fabric.js';
+export {
+  type AgentOptions,
+  type AgentPlan,
+  defaultEnv,
+  defaultRestart,
+  type RestartPolicy,
+  type RoleOptions,
+  type TopologyProblem,
+  type TopologyShape,
+} from './topology/plan.js';
+export type {
+  FlatOptions,
+  HierarchicalOptions,
+  HybridOptions,
+  MeshOptions,
+  ShapeOptions,
+} from './topology/shapes.js';
+export { type Link, Topology, type TopologyCapacity } from './topology/topology.js';

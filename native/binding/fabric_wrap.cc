@@ -1,6 +1,7 @@
 #include "fabric_wrap.h"
 
 #include <cerrno>
+#include <map>
 #include <string>
 
 #include "agent_wrap.h"
@@ -45,6 +46,25 @@ Napi::Value Destroy(const Napi::CallbackInfo& info) {
 
 Napi::Value DefaultBase(const Napi::CallbackInfo& info) {
   return ToValue(info.Env(), DefaultBasePath());
+}
+
+// memoryFor(options, cells: Uint32Array): {fabricBytes, mailboxBytes}: of a new fabric, and of
+// mailboxes with so many cells each
+Napi::Value MemoryFor(const Napi::CallbackInfo& info) {
+  const FabricOptions options = ToOptions(info[0]);
+  const auto cells = info[1].As<Napi::Uint32Array>();
+  std::map<uint32_t, uint64_t> boxes;
+  for (size_t i = 0; i < cells.ElementLength(); ++i) {
+    ++boxes[MailStore::RoundCells(cells[i] != 0 ? cells[i] : options.mailbox_cells)];
+  }
+  uint64_t mailbox_bytes = 0;
+  for (const auto& [size, count] : boxes) {
+    mailbox_bytes += MailStore::BytesFor(count, size, options.mail_segment_bytes);
+  }
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("fabricBytes", static_cast<double>(Fabric::BytesOfNew(options)));
+  out.Set("mailboxBytes", static_cast<double>(mailbox_bytes));
+  return out;
 }
 
 Napi::Object ToObject(Napi::Env env, const SweepReport& report) {
@@ -408,6 +428,7 @@ Napi::Value FabricWrap::Close(const Napi::CallbackInfo& info) {
 
 void DefineFabricFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("destroyFabric", Napi::Function::New<Destroy>(env));
+  exports.Set("memoryFor", Napi::Function::New<MemoryFor>(env));
   exports.Set("defaultBase", Napi::Function::New<DefaultBase>(env));
 }
 

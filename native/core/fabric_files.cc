@@ -334,6 +334,11 @@ Status Fabric::Check() const noexcept {
   return directory_.Removed() ? Status::kRemoved : Status::kOk;
 }
 
+uint64_t Fabric::BytesOfNew(const FabricOptions& options) noexcept {
+  const ControlCut cut = CutControl(options.max_agents, options.max_participants);
+  return cut.bytes + RoundUp(Metrics::FileBytes(cut.entry_count, options.histograms), kHeaderBytes);
+}
+
 uint64_t Fabric::SharedBytes() const noexcept {
   uint64_t total = 0;
   const int fd = openat(directory_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -74,6 +74,8 @@ class Fabric {
   // The first half of Check, without a system call.
   bool Lost() const noexcept;
   uint64_t SharedBytes() const noexcept;
+  // What a new fabric takes, before its first mailbox and its first large body.
+  static uint64_t BytesOfNew(const FabricOptions& options) noexcept;
 
   // ---- parts, for the other classes of the core
 

@@ -17,6 +17,21 @@ uint64_t StrideOf(uint32_t work_cells, uint32_t control_cells) noexcept {
   return sizeof(MailboxWords) + uint64_t{work_cells + control_cells} * kCellBytes;
 }
 
+struct SegmentCut {
+  uint64_t stride, boxes, bytes;
+};
+
+// At least one box, however large.
+SegmentCut CutSegment(uint32_t work_cells, uint64_t segment_bytes) noexcept {
+  SegmentCut cut;
+  cut.stride = StrideOf(work_cells, MailStore::ControlCells(work_cells));
+  cut.boxes =
+      segment_bytes > kHeaderBytes + cut.stride ? (segment_bytes - kHeaderBytes) / cut.stride : 1;
+  cut.bytes = kHeaderBytes + cut.boxes * cut.stride;
+  cut.bytes = (cut.bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
+  return cut;
+}
+
 bool IsPowerOfTwo(uint64_t n) noexcept { return n != 0 && (n & (n - 1)) == 0; }
 
 }  // namespace
@@ -46,6 +61,11 @@ uint32_t MailStore::ControlCells(uint32_t work_cells) noexcept {
 uint64_t MailStore::BoxBytes(uint32_t work_cells) noexcept {
   const uint32_t rounded = RoundCells(work_cells);
   return StrideOf(rounded, ControlCells(rounded));
+}
+
+uint64_t MailStore::BytesFor(uint64_t boxes, uint32_t work_cells, uint64_t segment_bytes) noexcept {
+  const SegmentCut cut = CutSegment(RoundCells(work_cells), segment_bytes);
+  return (boxes + cut.boxes - 1) / cut.boxes * cut.bytes;
 }
 
 uint64_t MailStore::bytes() const noexcept {
@@ -103,24 +123,19 @@ Status MailStore::Grow(uint32_t work_cells, Failure* failure) noexcept {
     known_.store(index + 1);
     return Status::kOk;
   }
-  const uint32_t control_cells = ControlCells(work_cells);
-  const uint64_t stride = StrideOf(work_cells, control_cells);
-  const uint64_t boxes =
-      segment_bytes_ > kHeaderBytes + stride ? (segment_bytes_ - kHeaderBytes) / stride : 1;
-  uint64_t bytes = kHeaderBytes + boxes * stride;
-  bytes = (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
+  const SegmentCut cut = CutSegment(work_cells, segment_bytes_);
   FileHeader header = {};
   header.kind = static_cast<uint32_t>(FileKind::kMail);
   std::memcpy(header.fabric_uuid, uuid_, sizeof header.fabric_uuid);
   header.geometry[0] = work_cells;
-  header.geometry[1] = control_cells;
-  header.geometry[2] = boxes;
+  header.geometry[1] = ControlCells(work_cells);
+  header.geometry[2] = cut.boxes;
   char name[16];
   SegmentName(index, name);
   Region region;
   // Zeroed memory is what is wanted: boxes FREE, lanes empty at position 0, cells FREE at lap 0.
   const Status status = Region::Create(
-      *directory_, name, header, bytes, [](uint8_t*) {}, &region, failure);
+      *directory_, name, header, cut.bytes, [](uint8_t*) {}, &region, failure);
   if (status != Status::kOk && status != Status::kExists) return status;
   const Status attached = AttachSegment(index, failure);
   if (attached == Status::kOk) known_.store(index + 1);

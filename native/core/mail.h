@@ -49,6 +49,8 @@ class MailStore {
   // The control lane that goes with a work lane of that many cells.
   static uint32_t ControlCells(uint32_t work_cells) noexcept;
   static uint64_t BoxBytes(uint32_t work_cells) noexcept;
+  // What the segments take that hold so many boxes of one size.
+  static uint64_t BytesFor(uint64_t boxes, uint32_t work_cells, uint64_t segment_bytes) noexcept;
 
   // A box with empty, open lanes, CLAIMED by `me`. kNoSpace, kMailboxesFull, kSystem.
   Status Allocate(Owner me, uint32_t work_cells, uint64_t* ref, MailboxView* view,

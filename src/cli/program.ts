@@ -11,6 +11,7 @@ import { psVerb } from './ps.js';
 import { recvVerb } from './recv.js';
 import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
+import { topoVerb } from './topo.js';
 
 /** Every verb of `cfc`. */
 export function makeProgram(): Command {
@@ -36,6 +37,7 @@ export function makeProgram(): Command {
     ackVerb(),
     nackVerb(),
     peekVerb(),
+    topoVerb(),
     benchVerb(),
   ];
   for (const verb of [program, ...verbs]) {

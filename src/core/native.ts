@@ -208,6 +208,10 @@ interface Addon {
   ) => NativeFabric;
   NativeAgent: new (fabric: NativeFabric, spec: NativeAgentSpec, holder: TakeHolder) => NativeAgent;
   destroyFabric(base: string, name: string): void;
+  memoryFor(
+    options: NativeFabricOptions,
+    cells: Uint32Array,
+  ): { fabricBytes: number; mailboxBytes: number };
   defaultBase(): string;
   constants: Readonly<{
     version: string;

@@ -63,6 +63,19 @@ export class Region {
     callNative(() => native.destroyFabric(base, name), { fabric: name });
   }
 
+  /**
+   * The shared memory of a new region and of mailboxes, computed beforehand; large bodies come on
+   * top as they are sent.
+   *
+   * @param cells how many messages each mailbox holds; 0: the capacity's mailboxCells
+   */
+  static memoryFor(
+    capacity: NativeFabricOptions,
+    cells: readonly number[],
+  ): { fabricBytes: number; mailboxBytes: number } {
+    return native.memoryFor(capacity, Uint32Array.from(cells));
+  }
+
   /** Where fabrics live unless `base` says otherwise. */
   static defaultBase(): string {
     return native.defaultBase();

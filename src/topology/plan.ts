@@ -1,0 +1,108 @@
+import { CfcError } from '../errors.js';
+
+export type TopologyShape = 'flat' | 'hierarchical' | 'hybrid' | 'mesh' | 'custom';
+
+/** What happens when the process of an agent ends. */
+export interface RestartPolicy {
+  /** `on-failure`: by a signal, or another code than 0. Default `on-failure`. */
+  when: 'always' | 'on-failure' | 'never';
+  /** Who is started again with it: nobody, all with the same parent, those listed after it. */
+  strategy: 'one-for-one' | 'one-for-all' | 'rest-for-one';
+  /** More restarts than this within `withinMs` are a crash loop: it is given up. Default 5. */
+  maxRestarts: number;
+  /** Default 10000. */
+  withinMs: number;
+  /** Before the first restart; doubled for each one after it. Default 100. */
+  backoffMs: number;
+}
+
+export const defaultRestart: Readonly<RestartPolicy> = {
+  when: 'on-failure',
+  strategy: 'one-for-one',
+  maxRestarts: 5,
+  withinMs: 10_000,
+  backoffMs: 100,
+};
+
+/** Variables that an agent inherits unless its `env` says otherwise. */
+export const defaultEnv: readonly string[] = [
+  'HOME',
+  'LANG',
+  'LC_ALL',
+  'LOGNAME',
+  'PATH',
+  'SHELL',
+  'TERM',
+  'TMPDIR',
+  'TZ',
+  'USER',
+];
+
+/** What may be said of all agents of a kind. */
+export interface RoleOptions {
+  /** Program and arguments; no shell reads them. Without one nothing is started. */
+  command?: readonly string[];
+  /** Names of the environment variables that it inherits. Default {@link defaultEnv}. */
+  env?: readonly string[];
+  restart?: RestartPolicy['when'] | Partial<RestartPolicy>;
+  /** Messages that its mailbox holds. Default: two of each neighbour, at least 64. */
+  mailboxCells?: number;
+}
+
+/** An agent of a topology as it is wanted. */
+export interface AgentOptions extends RoleOptions {
+  name: string;
+  /** Default `worker`. */
+  role?: string;
+  team?: string;
+  parent?: string;
+}
+
+/** An agent of a topology, with everything decided. */
+export interface AgentPlan {
+  name: string;
+  role: string;
+  team: string;
+  /** Empty where nobody stands above it. */
+  parent: string;
+  /** Empty where it is started by somebody else. */
+  command: readonly string[];
+  env: readonly string[];
+  restart: RestartPolicy;
+  /** A power of two. */
+  mailboxCells: number;
+}
+
+export const leastCells = 64;
+export const mostCells = 65_536;
+export const mostAgents = 65_000;
+/** Of each neighbour so many messages have room at once. */
+export const messagesOfEach = 2;
+
+export function restartOf(restart: RoleOptions['restart']): RestartPolicy {
+  return typeof restart === 'string'
+    ? { ...defaultRestart, when: restart }
+    : { ...defaultRestart, ...restart };
+}
+
+/** Cells for two messages of each of `neighbours`, as a mailbox has them. */
+export function cellsFor(neighbours: number): number {
+  let cells = leastCells;
+  while (cells < messagesOfEach * neighbours) cells *= 2;
+  return cells;
+}
+
+/** What is wrong with a topology, and where in its file. */
+export interface TopologyProblem {
+  /** From 1; 0 where there is no file. */
+  line: number;
+  /** From 1; 0 where there is no file. */
+  column: number;
+  /** `agents.3.parent`; empty for the whole. */
+  path: string;
+  message: string;
+}
+
+export function invalidTopology(problems: readonly TopologyProblem[]): CfcError {
+  return new CfcError('ERR_CFC_TOPOLOGY_INVALID', { problems });
+}
