@@ -92,6 +92,7 @@ export class Outbox {
         this.#remove(key, queue, pending);
         pending.reject(errorOf(Status.full, { to: queue.to }));
       }
+      this.#flush(key); // who is in front now may want less room
     }
   }
 
@@ -217,6 +218,7 @@ export class Outbox {
     if (queue === undefined || !queue.sends.includes(pending)) return;
     this.#remove(key, queue, pending);
     pending.reject(errorOf(full, { to: queue.to }));
+    this.#flush(key); // who is in front now may want less room
   }
 
   #remove(key: string, queue: Queue, pending: PendingSend): void {

@@ -99,6 +99,19 @@ describe('Outbox', () => {
     ).toMatchObject({ code: 'ERR_CFC_QUOTA', details: { accepted: 0 } });
   });
 
+  test('sends the small one once the batch before it has given up', async () => {
+    const fabric = await openFabric();
+    const [a, b] = [await fabric.join('a'), await fabric.join('b')];
+    while (a.trySend('b', 'filler'));
+    const batch = failureOf(a.sendBatch('b', range(16), { timeoutMs: 100 }));
+    const small = a.send('b', 'small').then(({ state }) => state);
+    for (const _ of range(4)) b.tryReceive()?.ack(); // room for four, and not for sixteen
+    await batch;
+
+    // The backstop would make good for it, up to 5 s later; here that counts as a hang.
+    expect(await Promise.race([small, sleep(3000)])).toBe('accepted');
+  });
+
   test('goes on at the name after its holder changed', async () => {
     const fabric = await openFabric();
     const [a, b] = [await fabric.join('a'), await fabric.join('b')];
