@@ -336,6 +336,15 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   }
   uint32_t done = 0;
   for (int tries = 0; tries < kMostResends && status == Status::kOk && done < count; ++tries) {
+    // Claims that are given back stand in everybody's way until the head has passed them: whoever
+    // tried a large batch at a full lane again and again would fill it with holes.
+    if (!HasRoom(route, lane, count - done)) {
+      fabric.Reclaim(route->view, lane);
+      if (!HasRoom(route, lane, count - done)) {
+        status = Status::kFull;
+        break;
+      }
+    }
     // The first claim may find the recipient anew; those that follow must be in the same mailbox.
     status = Claim(route, lane, FullPolicy::kReject, &positions[done]);
     if (status != Status::kOk) break;

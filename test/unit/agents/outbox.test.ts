@@ -110,6 +110,7 @@ describe('Outbox', () => {
 
     // The backstop would make good for it, up to 5 s later; here that counts as a hang.
     expect(await Promise.race([small, sleep(3000)])).toBe('accepted');
+    expect(fabric.census().aborted).toBe(0);
   });
 
   test('goes on at the name after its holder changed', async () => {
