@@ -19,6 +19,7 @@
       'native/core/reaper.cc',
       'native/core/region.cc',
       'native/core/slab.cc',
+      'native/core/trace.cc',
     ],
     'binding_sources': [
       'native/binding/addon.cc',
@@ -27,6 +28,7 @@
       'native/binding/agent_wrap_groups.cc',
       'native/binding/agent_wrap_receive.cc',
       'native/binding/fabric_wrap.cc',
+      'native/binding/fabric_wrap_trace.cc',
       'native/binding/loop_waiter.cc',
       'native/binding/old_glibc.cc',
     ],

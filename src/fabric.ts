@@ -1,7 +1,7 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
 import { metricKinds } from './core/counters.js';
-import type { PeekedMessage } from './core/message.js';
-import type { Census, NativeFabricOptions, SweepReport } from './core/native.js';
+import { type MessageTrace, type PeekedMessage, parseMessageId } from './core/message.js';
+import type { Census, NativeAgentRecord, NativeFabricOptions, SweepReport } from './core/native.js';
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
 import type { Topology } from './topology/topology.js';
@@ -84,7 +84,10 @@ export interface AgentSnapshot {
   /** What the agent says of itself. */
   state: AgentState;
   liveness: Liveness;
-  /** Degraded above 500 queued or 80 % of the mailbox; unhealthy when dead. */
+  /**
+   * Degraded above 500 queued or 80 % of the mailbox, and where messages wait and nothing was done
+   * for 30 s (but for the paused); unhealthy when dead; unknown when left.
+   */
   health: Health;
   pid: number;
   /** Messages that are not acked yet. */
@@ -104,6 +107,7 @@ export interface AgentSnapshot {
 
 const degradedDepth = 500;
 const degradedShare = 0.8;
+const staleMs = 30_000;
 
 /**
  * A named whole of agents on one host.
@@ -210,7 +214,7 @@ export class Fabric implements AsyncDisposable {
         parent: record.parent,
         state: agentStates[record.state] ?? 'spawned',
         liveness,
-        health: healthOf(liveness, record.depth, record.capacity),
+        health: healthOf(liveness, record),
         pid: record.pid,
         depth: record.depth,
         capacity: record.capacity,
@@ -231,6 +235,30 @@ export class Fabric implements AsyncDisposable {
    */
   peek(name: string, max?: number): PeekedMessage[] {
     return this.#region.peek(name, max);
+  }
+
+  /**
+   * Drops every message for an agent that nobody has leased, whoever reads there; they count as
+   * dropped, and who waits for an ack is told so.
+   *
+   * @returns how many
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   */
+  clear(name: string): number {
+    return this.#region.clear(name);
+  }
+
+  /**
+   * Where a message is, by what its place in the mailbox says. A message that was settled is found
+   * until another one comes into its place.
+   *
+   * @returns undefined where nothing of it is left
+   * @throws {CfcError} `ERR_CFC_USAGE` where `id` is none
+   */
+  trace(id: string): MessageTrace | undefined {
+    const parsed = parseMessageId(id);
+    if (parsed === undefined) throw new CfcError('ERR_CFC_USAGE', { id, allowed: 'a message id' });
+    return this.#region.trace(parsed.uid, parsed.number);
   }
 
   /**
@@ -273,8 +301,21 @@ export class Fabric implements AsyncDisposable {
   }
 }
 
-function healthOf(liveness: Liveness, depth: number, capacity: number): Health {
+/** @internal exported for its test */
+export function healthOf(
+  liveness: Liveness,
+  {
+    depth,
+    capacity,
+    state,
+    lastProgressAtMs,
+  }: Pick<NativeAgentRecord, 'depth' | 'capacity' | 'state' | 'lastProgressAtMs'>,
+  nowMs = Date.now(),
+): Health {
   if (liveness === 'left') return 'unknown';
   if (liveness === 'dead') return 'unhealthy';
-  return depth > Math.min(degradedDepth, degradedShare * capacity) ? 'degraded' : 'healthy';
+  if (depth > Math.min(degradedDepth, degradedShare * capacity)) return 'degraded';
+  // Who has nothing to do makes no progress, and is well.
+  const idle = depth === 0 || agentStates[state] === 'paused';
+  return !idle && nowMs - lastProgressAtMs > staleMs ? 'degraded' : 'healthy';
 }

@@ -19,6 +19,7 @@ export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,
   type Message,
+  type MessageTrace,
   type PeekedMessage,
   parseMessageId,
 } from './core/message.js';

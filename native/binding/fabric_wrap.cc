@@ -83,6 +83,7 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
       env, "NativeFabric",
       {InstanceMethod<&FabricWrap::Info>("info"), InstanceMethod<&FabricWrap::Watch>("watch"),
        InstanceMethod<&FabricWrap::Snapshot>("snapshot"), InstanceMethod<&FabricWrap::Peek>("peek"),
+       InstanceMethod<&FabricWrap::Clear>("clear"), InstanceMethod<&FabricWrap::Trace>("trace"),
        InstanceMethod<&FabricWrap::Sweep>("sweep"), InstanceMethod<&FabricWrap::Check>("check"),
        InstanceMethod<&FabricWrap::Census>("census"),
        InstanceMethod<&FabricWrap::Metrics>("metrics"),

@@ -201,10 +201,16 @@ class Agent {
   // The body of what was peeked at. kLeaseLost where it went on meanwhile.
   static Status CopyPeeked(Fabric& fabric, const MailboxView& view, const Delivery& delivery,
                            void* body) noexcept;
+  // Copies what the header of a cell says, and what is inline. False where it makes no sense. What
+  // it means is for the caller to know: by the state, before and after.
+  static bool ReadCell(const Cell& cell, Delivery* out) noexcept;
   // Messages not yet acked, in both lanes.
   uint64_t Depth() const noexcept;
   // Drops every message that nobody reads. Returns how many.
   uint64_t Clear() noexcept;
+  // The same for the mailbox that `ref` means, whoever reads there. Its lanes stay among the
+  // intents of the participant.
+  static uint64_t Clear(Participant& participant, const MailboxView& view, uint64_t ref) noexcept;
 
  private:
   Status TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept;
@@ -226,7 +232,6 @@ class Agent {
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                 uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept;
   Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;
-  static bool ReadCell(const Cell& cell, Delivery* out) noexcept;
   void Settled(LaneIndex lane, uint64_t position) noexcept;
 
   Participant* participant_ = nullptr;
@@ -241,8 +246,8 @@ class Agent {
   uint64_t cursor_[kLanes] = {};
   uint32_t leased_[kLanes] = {};
   ReclaimMemo memo_[kLanes];
-  uint64_t empty_at_[kLanes] = {};    // where the last look into the lane ended
-  bool reopening_[kLanes] = {};       // closed when we came, and too full to be opened yet
+  uint64_t empty_at_[kLanes] = {};  // where the last look into the lane ended
+  bool reopening_[kLanes] = {};     // closed when we came, and too full to be opened yet
   uint32_t control_burst_ = 0;
   uint64_t slab_bytes_ = 0;  // at most what our chunks hold; looked up anew when it nears the quota
   Suspects suspects_;

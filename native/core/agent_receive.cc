@@ -26,7 +26,6 @@ uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
 
 }  // namespace
 
-// Copies what the header says and what is inline. False where it makes no sense: garbage.
 bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
   const auto get = [&cell](CellWord word) {
     return cell.words[word].load(std::memory_order_relaxed);
@@ -311,19 +310,24 @@ Status Agent::Peek(const MailboxView& view, LaneIndex index, uint64_t nth, Deliv
   return Status::kEmpty;
 }
 
-uint64_t Agent::Clear() noexcept {
+uint64_t Agent::Clear() noexcept { return Clear(*participant_, view_, mailbox_ref_); }
+
+uint64_t Agent::Clear(Participant& participant, const MailboxView& view, uint64_t ref) noexcept {
   uint64_t dropped = 0;
+  const auto still_valid = [&] { return view.Is(MailboxRefGeneration(ref)); };
   for (uint32_t index = 0; index < kLanes; ++index) {
-    Lane& lane = view_.lanes[index];
+    Lane lane = view.lanes[index];
+    const uint64_t id = PackLaneId(view.box, index);
+    participant.IntendToRead(id);  // so that what we take is given back if we die
     for (uint64_t most = lane.Depth(); most > 0; --most) {
       uint64_t cursor = 0;
       const Taken taken = lane.Take(
-          participant_->owner(), TakeFilter::kAll, [] { return kNowMs() + (1u << 30); }, &cursor,
-          nullptr);
+          participant.owner(), TakeFilter::kAll, [] { return kNowMs() + (1u << 30); }, &cursor,
+          nullptr, still_valid);
       if (taken.status != Status::kOk) break;
       if (lane.Settle(taken.position, taken.word, kDropped) == Status::kOk) ++dropped;
     }
-    participant_->fabric().Reclaim(view_, index);
+    participant.fabric().Reclaim(view, index);
   }
   return dropped;
 }

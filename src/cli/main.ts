@@ -14,7 +14,10 @@ async function main(words: string[]): Promise<number> {
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.done;
     // Commander has said it already: help and version on stdout, what was wrong on stderr.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.done;
+      return words[2] === 'health' ? exitCodes.healthUsage : exitCodes.usage;
+    }
     warn(explain(error));
     if (process.env.CFC_DEBUG && error instanceof Error) warn(`${error.stack}\n`);
     return exitCodeOf(error);

@@ -11,6 +11,8 @@ export const exitCodes = {
   refused: 6,
   noReader: 7,
   partly: 8,
+  /** Of `health` alone, whose 2 says degraded. */
+  healthUsage: 64,
   interrupted: 130,
 } as const;
 

@@ -4,6 +4,7 @@ import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
+import { clearVerb, countVerb, traceVerb } from './mailbox.js';
 import { mapVerb } from './map.js';
 import { exitCodeHelp } from './outcome.js';
 import { peekVerb } from './peek.js';
@@ -11,6 +12,7 @@ import { psVerb } from './ps.js';
 import { recvVerb } from './recv.js';
 import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
+import { healthVerb, statusVerb, waitVerb } from './status.js';
 import { topoVerb } from './topo.js';
 
 /** Every verb of `cfc`. */
@@ -37,6 +39,12 @@ export function makeProgram(): Command {
     ackVerb(),
     nackVerb(),
     peekVerb(),
+    countVerb(),
+    clearVerb(),
+    traceVerb(),
+    statusVerb(),
+    healthVerb(),
+    waitVerb(),
     topoVerb(),
     benchVerb(),
   ];

@@ -1,4 +1,4 @@
-import { Column, MessageFlag } from './native.js';
+import { Column, MessageFlag, type traceStates } from './native.js';
 
 /** How a body was given to send: as bytes, as text, or as a JSON value. */
 export type BodyKind = 'bytes' | 'text' | 'json';
@@ -65,6 +65,29 @@ export function readFacts(
     kind: table[row + Column.kind] as number,
     flags: table[row + Column.flags] as number,
   };
+}
+
+/** Where a message is. */
+export interface MessageTrace {
+  id: string;
+  /**
+   * `writing`: its sender is at it, it is not accepted yet. `queued`. `leased`: a process has it.
+   * `held`: its agent has it, whatever process that is. `acked`, `dropped`, `dead-lettered`.
+   * `settled`: one of the last three; messages of its lane were lost, so which one is not known.
+   */
+  state: (typeof traceStates)[number];
+  from: string;
+  /** Whose mailbox it is or was in. */
+  to: string;
+  type: string;
+  lane: 'control' | 'work';
+  sequence: bigint;
+  /** Milliseconds since 1970, by the sender's clock. */
+  sentAt: number;
+  /** How often it was given back; 0 again once its place is free. */
+  attempt: number;
+  /** Of the process that has it. */
+  pid: number | undefined;
 }
 
 /** A message that waits, looked at without taking it. */

@@ -98,6 +98,8 @@ export interface NativeFabric {
   watch(watching: boolean): void;
   snapshot(): NativeAgentRecord[];
   peek(name: string, most: number): NativePeeked[] | number;
+  clear(name: string): number;
+  trace(uid: number, number: number): NativeTrace | undefined;
   sweep(): SweepReport;
   check(): number;
   census(): Census;
@@ -110,6 +112,15 @@ export interface NativeFabric {
   ): NativeHistogramReading | undefined;
   registerMetric(name: string, unit: string, kind: number): number;
   close(): void;
+}
+
+export interface NativeTrace {
+  state: number;
+  row: Float64Array;
+  from: string;
+  type: string;
+  to: string;
+  pid: number;
 }
 
 /** What take() fills in; `texts` and `buffer` are replaced, never changed, but for new texts. */
@@ -318,6 +329,18 @@ export const SendBit = {
   correlates: 128,
   onlyIfIdle: 256,
 } as const;
+
+/** Where a message is, as native/core/trace.h numbers it. */
+export const traceStates = [
+  'writing',
+  'queued',
+  'leased',
+  'held',
+  'acked',
+  'dropped',
+  'dead-lettered',
+  'settled',
+] as const;
 
 /** Flags of a message, as native/core/layout.h has them. */
 export const MessageFlag = { reply: 1, asks: 2 } as const;

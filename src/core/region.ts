@@ -1,8 +1,15 @@
 import { CfcError } from '../errors.js';
 import { Mailbox, type MailboxOptions } from './mailbox.js';
-import { Message, type PeekedMessage, readFacts } from './message.js';
+import {
+  formatMessageId,
+  Message,
+  type MessageTrace,
+  type PeekedMessage,
+  readFacts,
+} from './message.js';
 import {
   type Census,
+  Column,
   type NativeAgentRecord,
   type NativeFabric,
   type NativeFabricInfo,
@@ -11,6 +18,7 @@ import {
   type NativeMetric,
   native,
   type SweepReport,
+  traceStates,
 } from './native.js';
 import { callNative, errorOf } from './status.js';
 
@@ -125,6 +133,40 @@ export class Region {
       message: new Message(readFacts(row, 0, from, name, type), new Uint8Array(body), -1),
       leased,
     }));
+  }
+
+  /**
+   * Drops every message for `name` that nobody has leased; they count as dropped.
+   *
+   * @returns how many
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_PARTICIPANTS_FULL`
+   */
+  clear(name: string): number {
+    this.#assertOpen();
+    const dropped = callNative(() => this.#native.clear(name), { agent: name });
+    if (dropped < 0) throw errorOf(-dropped, { agent: name });
+    return dropped;
+  }
+
+  /** @returns undefined where nothing of that message is left */
+  trace(uid: number, number: number): MessageTrace | undefined {
+    this.#assertOpen();
+    const found = this.#native.trace(uid, number);
+    if (found === undefined) return undefined;
+    const { state, row, from, type, to, pid } = found;
+    const facts = readFacts(row, 0, from, to, type);
+    return {
+      id: formatMessageId(uid, number),
+      state: traceStates[state] ?? 'settled',
+      from,
+      to,
+      type,
+      lane: row[Column.lane] === 0 ? 'control' : 'work',
+      sequence: BigInt(facts.sequence),
+      sentAt: facts.sentAt,
+      attempt: facts.attempt,
+      pid: pid === 0 ? undefined : pid,
+    };
   }
 
   /** Every cell, chunk, slot and name, counted; exact while nobody works. */
