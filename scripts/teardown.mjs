@@ -79,6 +79,7 @@ async function main(cycles) {
   const serving = (async () => {
     for await (const message of me.messages()) {
       if (message.expectsReply) await message.reply('answer', { timeoutMs: 0 }).catch(() => {});
+      if (me.left) break; // a reply may have waited for room until we left, and gave it back
       message.ack();
     }
   })();

@@ -250,7 +250,7 @@ describe('A child of a process that takes part', () => {
     const fabric = await openFabric();
     const parent = startChild(
       async ({ open, say, dir }) => {
-        const agent = await (await open()).join('parent');
+        const agent = await (await open()).join('elder');
         agent.counter('n').add();
         void agent.receive();
         await new Promise((resolve) => setTimeout(resolve, 50)); // its FIFO is open by now
@@ -281,7 +281,7 @@ describe('A child of a process that takes part', () => {
     try {
       process.kill(pid, 0); // the child lives on
       expect(fabric.sweep()).toMatchObject({ reaped: 1 });
-      expect((await fabric.join('parent')).name).toBe('parent');
+      expect((await fabric.join('elder')).name).toBe('elder');
       evidence.met();
     } finally {
       process.kill(pid, 'SIGKILL');
@@ -350,7 +350,7 @@ describe('A child of a process that takes part', () => {
           process.disconnect();
           return;
         }
-        const agent = await (await open()).join('parent');
+        const agent = await (await open()).join('elder');
         const child = fork(process.argv[1] as string);
         child.once('exit', async (code) => {
           await agent.send('me', 'from the parent');
@@ -364,7 +364,7 @@ describe('A child of a process that takes part', () => {
     const got = [await me.receive(), await me.receive()];
     expect(got.map((message) => [message?.from, message?.text()])).toEqual([
       ['forked', 'from the forked one'],
-      ['parent', 'from the parent'],
+      ['elder', 'from the parent'],
     ]);
     evidence.met();
   });
