@@ -19,6 +19,10 @@
       'native/core/reaper.cc',
       'native/core/region.cc',
       'native/core/slab.cc',
+      'native/core/topic_peers.cc',
+      'native/core/topic_publish.cc',
+      'native/core/topic_store.cc',
+      'native/core/topic_subscribe.cc',
       'native/core/trace.cc',
     ],
     'binding_sources': [
@@ -27,6 +31,7 @@
       'native/binding/agent_wrap_counters.cc',
       'native/binding/agent_wrap_groups.cc',
       'native/binding/agent_wrap_receive.cc',
+      'native/binding/agent_wrap_topic.cc',
       'native/binding/fabric_wrap.cc',
       'native/binding/fabric_wrap_trace.cc',
       'native/binding/loop_waiter.cc',

@@ -58,6 +58,16 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::Progress>("progress"),
                       InstanceMethod<&AgentWrap::CounterValues>("counterValues"),
                       InstanceMethod<&AgentWrap::HistogramWords>("histogramWords"),
+                      InstanceMethod<&AgentWrap::Topic>("topic"),
+                      InstanceMethod<&AgentWrap::TryPublish>("tryPublish"),
+                      InstanceMethod<&AgentWrap::WaitTopic>("waitTopic"),
+                      InstanceMethod<&AgentWrap::StopWaitTopic>("stopWaitTopic"),
+                      InstanceMethod<&AgentWrap::Subscribe>("subscribe"),
+                      InstanceMethod<&AgentWrap::Unsubscribe>("unsubscribe"),
+                      InstanceMethod<&AgentWrap::ExpectEvents>("expectEvents"),
+                      InstanceMethod<&AgentWrap::WaitEvents>("waitEvents"),
+                      InstanceMethod<&AgentWrap::NextEvents>("nextEvents"),
+                      InstanceMethod<&AgentWrap::SubscriptionInfo>("subscriptionInfo"),
                       InstanceMethod<&AgentWrap::LeaveFromScript>("leave")});
 }
 
@@ -110,6 +120,9 @@ AgentWrap::~AgentWrap() { Leave(); }
 void AgentWrap::Leave() noexcept {
   if (!owner_) return;
   DetachCounters();
+  subscriptions_.clear();
+  topics_.clear();
+  topic_waits_.clear();
   agent_.Leave();
   owner_->Remove(this);
   owner_ = nullptr;
@@ -356,11 +369,7 @@ Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
     room_waits_.erase(room_waits_.begin() + static_cast<std::ptrdiff_t>(i));
     // Passes the ring on; others of ours that still wait say so again.
     if (cfc::Route* const route = RouteAt(index)) agent_.WithdrawRoom(route, lane);
-    for (const RoomWait& other : room_waits_) {
-      if (cfc::Route* const route = RouteAt(other.route)) {
-        agent_.AnnounceRoom(route, other.lane, /*several=*/true);
-      }
-    }
+    AnnounceWaits();
     break;
   }
   return info.Env().Undefined();

@@ -15,6 +15,7 @@
 
 #include "buffer_pool.h"
 #include "core/agent.h"
+#include "core/topic.h"
 #include "fabric_wrap.h"
 #include "rows.h"
 
@@ -69,11 +70,30 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value CounterValues(const Napi::CallbackInfo& info);
   Napi::Value HistogramWords(const Napi::CallbackInfo& info);
   Napi::Value LeaveFromScript(const Napi::CallbackInfo& info);
+  // agent_wrap_topic.cc
+  Napi::Value Topic(const Napi::CallbackInfo& info);
+  Napi::Value TryPublish(const Napi::CallbackInfo& info);
+  Napi::Value WaitTopic(const Napi::CallbackInfo& info);
+  Napi::Value StopWaitTopic(const Napi::CallbackInfo& info);
+  Napi::Value Subscribe(const Napi::CallbackInfo& info);
+  Napi::Value Unsubscribe(const Napi::CallbackInfo& info);
+  Napi::Value ExpectEvents(const Napi::CallbackInfo& info);
+  Napi::Value WaitEvents(const Napi::CallbackInfo& info);
+  Napi::Value NextEvents(const Napi::CallbackInfo& info);
+  Napi::Value SubscriptionInfo(const Napi::CallbackInfo& info);
 
   struct RoomWait {
     uint32_t route;
     LaneIndex lane;
     uint32_t cells;  // 0: the lane has room, it is chunks or quota that we wait for
+  };
+  struct TopicWait {
+    uint32_t topic;
+    bool room;  // likewise
+  };
+  struct WatchedSubscription {
+    Subscription core;
+    bool expected = false;  // its events wake the loop
   };
 
   Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);
@@ -92,6 +112,11 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::ArrayBuffer WritableBuffer(double* values, size_t count);
   void DetachCounters() noexcept;
   cfc::Route* RouteAt(uint32_t index) noexcept;
+  TopicRoute* TopicAt(uint32_t index) noexcept;
+  WatchedSubscription* SubscriptionAt(uint32_t index) noexcept;
+  bool LookAtTopics(int64_t* longest) noexcept;
+  void AnnounceWaits() noexcept;
+  Status ReadEvents(Napi::Env env, Subscription& subscription, uint32_t most, uint32_t* rows);
 
   FabricWrap* owner_ = nullptr;
   Napi::ObjectReference owner_reference_;
@@ -106,6 +131,10 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   std::vector<RoomWait> room_waits_;
   int64_t room_sleep_ns_ = 0;
   std::unordered_map<uint64_t, Receipt> verdict_waits_;  // by number
+  std::vector<TopicRoute*> topics_;  // the agent's
+  std::vector<TopicWait> topic_waits_;
+  std::vector<std::unique_ptr<WatchedSubscription>> subscriptions_;  // null: closed
+  std::vector<TopicEvent> events_;
   std::string scratch_;
   uint32_t next_start_ = 0;  // of the next choice among equals
   // What JavaScript waits for: 0 nothing, 1 replies only, 2 all mail.

@@ -21,6 +21,7 @@ bool AgentWrap::Look(int64_t* longest) noexcept {
       agent_.HasMail(expects_ == 1 ? TakeFilter::kRepliesOnly : TakeFilter::kAll, longest)) {
     return true;
   }
+  if (LookAtTopics(longest)) return true;
   for (const RoomWait& wait : room_waits_) {
     cfc::Route* const route = RouteAt(wait.route);
     if (!route || wait.cells == 0) continue;

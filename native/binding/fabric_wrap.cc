@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/directory.h"
 #include "core/reaper.h"
+#include "core/topic_peers.h"
 #include "rows.h"
 
 namespace cfc::binding {
@@ -34,6 +35,9 @@ FabricOptions ToOptions(const Napi::Value& value) {
   read("slabMaxBytes", &options.slab_max_bytes);
   read("senderSlabBytes", &options.sender_slab_bytes);
   read("histograms", &options.histograms);
+  read("maxTopics", &options.max_topics);
+  read("topicCells", &options.topic_cells);
+  read("topicSubscribers", &options.topic_subscribers);
   return options;
 }
 
@@ -187,6 +191,9 @@ Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
   out.Set("maxAgents", options.max_agents);
   out.Set("maxParticipants", options.max_participants);
   out.Set("mailboxCells", options.mailbox_cells);
+  out.Set("maxTopics", options.max_topics);
+  out.Set("topicCells", options.topic_cells);
+  out.Set("topicSubscribers", options.topic_subscribers);
   out.Set("slabMaxBytes", static_cast<double>(options.slab_max_bytes));
   out.Set("senderSlabBytes", static_cast<double>(options.sender_slab_bytes));
   out.Set("sharedBytes", static_cast<double>(fabric_->SharedBytes()));
@@ -332,6 +339,20 @@ Napi::Value FabricWrap::Census(const Napi::CallbackInfo& info) {
     entries_live += kind == EntryKind::kLive;
     entries_claimed += kind == EntryKind::kClaimed || kind == EntryKind::kQuarantined;
   }
+  uint32_t topics = 0, subscribers = 0, lagged = 0, rows_claimed = 0, topic_claims = 0;
+  fabric_->topics().ForEach([&](const TopicView& topic) {
+    const TopicCensus census = CensusOfTopic(topic);
+    ++topics;
+    subscribers += census.rows_reliable + census.rows_lossy + census.rows_lagged;
+    lagged += census.rows_lagged;
+    rows_claimed += census.rows_claimed;
+    topic_claims += census.log.claimed + census.log.quarantined;
+  });
+  out.Set("topics", topics);
+  out.Set("subscribers", subscribers);
+  out.Set("subscribersLagged", lagged);
+  out.Set("subscribersClaimed", rows_claimed);
+  out.Set("topicClaims", topic_claims);
   const SlabCensus slab = fabric_->slab().Census();
   out.Set("acked", acked);
   out.Set("queued", total.ready + total.leased + total.held);

@@ -171,6 +171,7 @@ void Agent::RemoveReader() noexcept {
 
 void Agent::Leave() noexcept {
   if (!participant_) return;
+  CloseTopics();
   if (participant_->Usable() != Status::kOk) {  // a forked child leaves the parent's things alone
     participant_ = nullptr;
     return;

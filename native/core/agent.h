@@ -19,6 +19,7 @@
 #include "directory.h"
 #include "participant.h"
 #include "ring.h"
+#include "topic_store.h"
 
 namespace cfc {
 
@@ -103,6 +104,15 @@ struct Route {
   bool in_turn = false;
 };
 
+// The way to one topic.
+struct TopicRoute {
+  TopicView view;
+  uint64_t sequence = 0;  // of our messages there
+  uint32_t wait_ms = 0;   // after a refusal: when to look again at the latest
+};
+
+class Subscription;
+
 class Agent {
  public:
   Agent() noexcept = default;
@@ -162,6 +172,24 @@ class Agent {
   // After waiting for room, whatever came of it.
   void WithdrawRoom(Route* route, LaneIndex lane) noexcept;
 
+  // ---- publishing; topic.h has subscribing
+
+  // Finds the topic, or makes it. The route lives as long as the agent is joined. kInvalid (the
+  // name), kTopicsFull, kNoSpace, kSystem.
+  Status OpenTopic(std::string_view name, TopicRoute** route, Failure* failure) noexcept;
+  // Never waits. Of the message: body, type and kind. id may be null. kFull (a reliable subscriber
+  // has not read far enough), kSlabFull, kQuota, kTooLarge, kNoSpace, kBusy, kForked.
+  Status TryPublish(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept;
+  // Waits for room until the deadline: kTimedOut.
+  Status Publish(TopicRoute* route, const Outgoing& message, Deadline deadline,
+                 MessageId* id) noexcept;
+  Status Publish(std::string_view topic, const Outgoing& message, Deadline deadline,
+                 MessageId* id = nullptr) noexcept;
+  // Before parking for room, as AnnounceRoom; and how long to sleep at most.
+  void AnnounceTopicRoom(TopicRoute* route, bool several) noexcept;
+  void WithdrawTopicRoom(TopicRoute* route) noexcept;
+  static int64_t WaitForTopicNs(const TopicRoute& route) noexcept;
+
   // ---- receiving
 
   // Never waits. kEmpty (delay_ms says when a delayed message is due, 0: none), kFull (as much is
@@ -213,6 +241,12 @@ class Agent {
   static uint64_t Clear(Participant& participant, const MailboxView& view, uint64_t ref) noexcept;
 
  private:
+  friend class Subscription;
+  Status PlaceInTopic(TopicRoute* route, const Outgoing& message, ChunkRef* chunk) noexcept;
+  Status ClaimInTopic(TopicRoute* route, uint64_t* position) noexcept;
+  void FillInTopic(const TopicRoute& route, const Outgoing& message, uint64_t position,
+                   ChunkRef chunk, uint64_t number) noexcept;
+  void CloseTopics() noexcept;
   Status TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept;
   Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
   Status BeginLife(uint32_t entry, uint64_t entry_word) noexcept;
@@ -252,6 +286,8 @@ class Agent {
   uint64_t slab_bytes_ = 0;  // at most what our chunks hold; looked up anew when it nears the quota
   Suspects suspects_;
   std::map<std::string, Route, std::less<>> routes_;  // of those whom we send to by name
+  std::map<std::string, TopicRoute, std::less<>> topics_;
+  std::vector<Subscription*> subscriptions_;  // open ones
 };
 
 }  // namespace cfc

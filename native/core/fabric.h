@@ -23,3 +23,4 @@
 #include "fabric_files.h"
 #include "participant.h"
 #include "reaper.h"
+#include "topic.h"

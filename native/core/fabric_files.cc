@@ -52,7 +52,10 @@ bool Sensible(const FabricOptions& options) noexcept {
          options.mailbox_cells >= 1 && options.mailbox_cells <= kMaxLaneCells &&
          options.mail_segment_bytes >= 1u << 16 && options.mail_segment_bytes <= 1u << 30 &&
          options.slab_segment_bytes >= 1u << 19 && options.slab_segment_bytes <= 1u << 30 &&
-         options.slab_max_bytes <= uint64_t{1} << 40 && options.histograms <= 65'536;
+         options.slab_max_bytes <= uint64_t{1} << 40 && options.histograms <= 65'536 &&
+         options.max_topics <= kMaxTopics && options.topic_cells >= 1 &&
+         options.topic_cells <= kMaxLaneCells && options.topic_subscribers >= 1 &&
+         options.topic_subscribers <= kMaxSubscribers;
 }
 
 // Removes a directory of ours with plain files in it.
@@ -136,6 +139,8 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   header.geometry[4] = options.slab_max_bytes;
   header.geometry[5] = options.sender_slab_bytes;
   header.geometry[6] = options.histograms;
+  header.geometry[7] = uint64_t{options.max_topics} << 48 |
+                       uint64_t{options.topic_subscribers} << 32 | options.topic_cells;
 
   Status status =
       Metrics::Create(directory, header.fabric_uuid, cut.entry_count, options.histograms, failure);
@@ -302,6 +307,9 @@ Status Fabric::AttachFiles(Failure* failure) {
   options_.slab_max_bytes = geometry[4];
   options_.sender_slab_bytes = geometry[5];
   options_.histograms = static_cast<uint32_t>(geometry[6]);
+  options_.topic_cells = static_cast<uint32_t>(geometry[7]);
+  options_.topic_subscribers = static_cast<uint32_t>(geometry[7] >> 32) & 0xffff;
+  options_.max_topics = static_cast<uint32_t>(geometry[7] >> 48);
   const std::string path = directory_.path() + "/" + kControlName;
   errno = 0;
   if (!Sensible(options_)) {
@@ -321,12 +329,15 @@ Status Fabric::AttachFiles(Failure* failure) {
   if (status != Status::kOk) return status;
   mail_.Open(&directory_, uuid(), options_.mail_segment_bytes);
   slab_.Open(&directory_, uuid(), options_.slab_segment_bytes, options_.slab_max_bytes);
+  topics_.Open(&directory_, uuid(), options_.topic_cells, options_.topic_subscribers,
+               options_.max_topics);
   bells_ = std::make_unique<std::atomic<int>[]>(slots() + 1);
   return Status::kOk;
 }
 
 bool Fabric::Lost() const noexcept {
-  return control_.Lost() || mail_.Lost() || slab_.Lost() || metrics_.region().Lost();
+  return control_.Lost() || mail_.Lost() || slab_.Lost() || topics_.Lost() ||
+         metrics_.region().Lost();
 }
 
 Status Fabric::Check() const noexcept {

@@ -23,6 +23,7 @@
 #include "room.h"
 #include "slab.h"
 #include "status.h"
+#include "topic_store.h"
 #include "words.h"
 
 namespace cfc {
@@ -36,6 +37,9 @@ struct FabricOptions {
   uint64_t slab_max_bytes = 256u << 20;    // of all bodies that exceed a cell
   uint64_t sender_slab_bytes = 64u << 20;  // of one sender's
   uint32_t histograms = 64;
+  uint32_t max_topics = 64;
+  uint32_t topic_cells = 1024;        // messages that a topic keeps
+  uint32_t topic_subscribers = 2048;  // of one topic, at a time
 };
 
 // What the reader of a lane remembers from one reclaim to the next.
@@ -88,6 +92,7 @@ class Fabric {
   uint32_t entry_count() const noexcept { return entry_count_; }
   MailStore& mail() noexcept { return mail_; }
   Slab& slab() noexcept { return slab_; }
+  TopicStore& topics() noexcept { return topics_; }
   Metrics& metrics() noexcept { return metrics_; }
 
   // True when `owner` is proven gone: its slot was reissued or reaped, or the kernel dropped its
@@ -129,6 +134,7 @@ class Fabric {
   Wants wants_;
   MailStore mail_;
   Slab slab_;
+  TopicStore topics_;
   Metrics metrics_;
   std::unique_ptr<std::atomic<int>[]> bells_;  // 1 + descriptor of FIFOs that this process rang
   std::atomic<uint32_t> open_bells_{0};

@@ -31,7 +31,14 @@ constexpr uint32_t kByteOrderMark = 0x0102'0304;
 constexpr size_t kLineBytes = 128;
 constexpr size_t kHeaderBytes = 4096;
 
-enum class FileKind : uint32_t { kControl = 1, kMail = 2, kSlab = 3, kMetrics = 4, kLease = 5 };
+enum class FileKind : uint32_t {
+  kControl = 1,
+  kMail = 2,
+  kSlab = 3,
+  kMetrics = 4,
+  kLease = 5,
+  kTopic = 6
+};
 
 // The head of every mapped file. Filled in before the file is published; `ready` is stored last.
 struct FileHeader {
@@ -200,6 +207,53 @@ constexpr uint32_t kMaxSegments = 1000;  // mail.000 to mail.999
 constexpr uint32_t kMaxLaneCells = 65'536;
 constexpr uint32_t kMinLaneCells = 8;
 
+// ---- topics (topic.NNN)
+
+constexpr uint32_t kMaxTopics = 256;       // topic.000 to topic.255
+constexpr uint32_t kTopicSegment = 0xfff;  // of the BoxId of a topic; mail segments end before it
+constexpr uint32_t kRowGroups = 48;        // the sleepers' words: 16 bits of epoch, 48 of these
+constexpr uint32_t kRowsPerGroup = 48;
+constexpr uint32_t kMaxSubscribers = kRowGroups * kRowsPerGroup;  // of one topic
+constexpr uint32_t kMinTopicCells = 8;
+
+enum class RowKind : uint32_t {
+  kFree = 0,
+  kClaimed = 1,
+  kJoining = 2,
+  kReliable = 3,
+  kLossy = 4,
+  kLagged = 5
+};
+
+// A subscriber's.
+template <class Memory>
+struct RowOf {
+  alignas(kLineBytes) typename Memory::Word word;  // generation 32 | owner 24 | kind 4
+  typename Memory::Word cursor;       // generation 16 | position 48 of what it reads next
+  typename Memory::Word start;        // position of the first that it is to get
+  typename Memory::Word base;         // generation 31 | known 1 | positions aborted before start 32
+  typename Memory::Word held;         // tail 32 | ms 32: since when it holds publishers up
+  typename Memory::Word patience_ms;  // how long it may
+  typename Memory::Word delivered;    // messages, for people
+  typename Memory::Word lost;         // messages, likewise
+  typename Memory::Word agent;        // 1 + index of its entry, likewise
+};
+using Row = RowOf<NativeMemory>;
+static_assert(sizeof(Row) == 1 * kLineBytes, "docs/memory.md draws these bytes");
+
+template <class Memory>
+struct TopicWordsOf {
+  LaneWordsOf<Memory> lane;                              // of the log
+  alignas(kLineBytes) typename Memory::Word gate;        // nobody reliable reads before it
+  typename Memory::Word rows_used;                       // rows beyond it were never taken
+  alignas(kLineBytes) typename Memory::Word sleepers;    // epoch 16 | groups 48
+  typename Memory::Word groups[kRowGroups];              // epoch 16 | rows 48
+  alignas(kLineBytes) typename Memory::Word name_bytes;  // written before the file has a name
+  typename Memory::Word name[kMaxNameBytes / 8];
+};
+using TopicWords = TopicWordsOf<NativeMemory>;
+static_assert(sizeof(TopicWords) == 9 * kLineBytes, "docs/memory.md draws these bytes");
+
 // ---- slab (slab.NNN)
 
 constexpr uint32_t kChunkClasses = 5;
@@ -234,6 +288,8 @@ constexpr uint64_t LayoutHash() noexcept {
                             sizeof(LaneWords),
                             sizeof(MailboxWords),
                             sizeof(Chunk),
+                            sizeof(Row),
+                            sizeof(TopicWords),
                             kHeaderBytes,
                             kLineBytes,
                             kMaxNameBytes,
@@ -250,7 +306,10 @@ constexpr uint64_t LayoutHash() noexcept {
                             offsetof(MailboxWords, lanes),
                             offsetof(Slot, doorbell),
                             offsetof(Slot, intents),
-                            offsetof(Entry, name)};
+                            offsetof(Entry, name),
+                            offsetof(TopicWords, groups),
+                            offsetof(TopicWords, name),
+                            kRowsPerGroup};
   uint64_t hash = 0xcbf2'9ce4'8422'2325;
   for (const uint64_t size : sizes) {
     for (int byte = 0; byte < 8; ++byte) {

@@ -66,7 +66,11 @@ constexpr uint8_t kMetricKinds = 3;
   X(kRings, "rings", "rings", kCounter) /* woke somebody */                          \
   X(kRepairs, "repairs", "participants", kCounter)                                   \
   X(kQuarantines, "quarantines", "cells", kCounter)                                  \
-  X(kCellsCorrupt, "cells.corrupt", "cells", kCounter)
+  X(kCellsCorrupt, "cells.corrupt", "cells", kCounter)                               \
+  X(kTopicsPublished, "topics.published", "messages", kCounter)                      \
+  X(kTopicsDelivered, "topics.delivered", "messages", kCounter)                      \
+  X(kTopicsLost, "topics.lost", "messages", kCounter)  /* told to a subscriber */    \
+  X(kTopicsLagged, "topics.lagged", "times", kCounter) /* set aside as too slow */
 
 enum class Metric : uint32_t {
 #define CFC_METRIC_ENTRY(name, text, unit, kind) name,

@@ -3,6 +3,7 @@
 #include "directory.h"
 #include "failpoint.h"
 #include "lease.h"
+#include "topic_peers.h"
 
 namespace cfc {
 namespace {
@@ -65,8 +66,12 @@ void SettleClaimedBoxes(Fabric& fabric, Owner owner) noexcept {
 // Does a message still stand where a chunk of the dead was placed?
 bool Refers(Fabric& fabric, uint64_t place) noexcept {
   MailboxView view;
-  if (!fabric.mail().View(PlaceBox(place), &view)) return false;
-  const Lane& lane = view.lanes[PlaceLane(place)];
+  TopicView topic;
+  if (IsTopicBox(PlaceBox(place)) ? !fabric.topics().View(PlaceBox(place), &topic)
+                                  : !fabric.mail().View(PlaceBox(place), &view)) {
+    return false;
+  }
+  const Lane& lane = topic.valid() ? topic.log : view.lanes[PlaceLane(place)];
   const uint32_t position = PlacePosition(place);
   const uint64_t word = lane.At(position).words[kState].load();
   // The place has 31 bits of the position: compare as much of the lap as it tells.
@@ -100,6 +105,11 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
       everywhere = true;
       continue;
     }
+    TopicView topic;
+    if (fabric.topics().View(LaneIdBox(lane_id), &topic)) {
+      report.settled += RepairTopicLog(fabric, topic, owner);
+      continue;
+    }
     MailboxView view;
     if (!fabric.mail().View(LaneIdBox(lane_id), &view)) continue;
     report.settled += RepairLane(fabric, view, LaneIdLane(lane_id), owner);
@@ -109,6 +119,8 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
         [&](const MailboxView& view) { report.settled += RepairBox(fabric, view, owner); });
   }
   CFC_FAIL_POINT("repair.cells");
+  RepairTopicRows(fabric, owner);
+  CFC_FAIL_POINT("repair.topics");
 
   // Passed on before it is forgotten: a repairer that dies in between leaves it to the next.
   const uint64_t wanted = fabric.wants().WantOf(owner);
@@ -119,6 +131,11 @@ SweepReport RepairParticipant(Fabric& fabric, Owner owner) noexcept {
         if (view.lanes[lane].Depth() < view.lanes[lane].capacity()) {
           fabric.PassRoom(view, lane, 1);
         }
+      }
+    });
+    fabric.topics().ForEach([&](const TopicView& topic) {
+      if (wanted == kWantSeveral || wanted == TopicLaneId(topic.box)) {
+        PassTopicRoom(fabric, topic, 1);
       }
     });
     fabric.wants().Withdraw(owner);

@@ -232,12 +232,13 @@ class LaneOf : public LaneUpkeepOf<Memory> {
     return At(position).words[kState].compare_exchange_strong(seen, held) ? held : 0;
   }
 
- private:
+ protected:
   using Base::Again;
   using Base::capacity_;
   using Base::HelpTail;
   using Base::words_;
 
+ private:
   static constexpr uint64_t kNobody = ~uint64_t{0};
 
   template <class Clock, class StillValid>

@@ -30,6 +30,8 @@ namespace cfc {
   X(kMailboxesFull, "the fabric has as many mailbox segments as it can")           \
   X(kCountersFull, "the metrics table is full")                                    \
   X(kReadersFull, "the mailbox has as many readers as it can")                     \
+  X(kTopicsFull, "the fabric has as many topics as it can")                        \
+  X(kSubscribersFull, "the topic has as many subscribers as it can")               \
   X(kNoSpace, "the file system has not enough room")                               \
   X(kSlabFull, "the fabric's memory for large bodies is full")                     \
   X(kQuota, "the sender holds as much payload memory as it may")                   \

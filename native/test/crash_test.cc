@@ -88,6 +88,10 @@ struct World {
   uint64_t own_work = 0;  // messages that the peer sent to itself, to fill its lane
   std::map<uint32_t, uint64_t> to_worker;  // by lane
   uint32_t dropped_before = 0;
+  // What the peer reads of the topic that children publish to.
+  Subscription reliable;
+  Subscription lossy;
+  uint64_t published_before = 0;  // by the peer, not read yet by the lossy one
 
   explicit World(const FabricOptions& options = SmallOptions())
       : fabric(options), peer(fabric.get(), "peer") {}
@@ -105,6 +109,22 @@ struct World {
            Status::kOk) {
       ++own_work;
     }
+  }
+  // The topic is full of what was read before, but for the lossy reader, who is behind.
+  void FillTopic() {
+    constexpr SubscribeOptions kNeverLags = {.patience_ms = ~uint32_t{0} >> 1};
+    REQUIRE(reliable.Open(&peer.agent, "news", kNeverLags, nullptr) == Status::kOk);
+    REQUIRE(lossy.Open(&peer.agent, "news", {.policy = TopicPolicy::kLossy}, nullptr) ==
+            Status::kOk);
+    TopicEvent event;
+    std::string body;
+    for (published_before = 0; published_before < 25; ++published_before) {
+      const std::string text = BodyOf(kWorkLane, published_before % 2 ? 2 : 7);
+      REQUIRE(peer.agent.Publish("news", {.body = text}, Deadline::After(0)) == Status::kOk);
+      REQUIRE(reliable.TryReceive(&event, &body) == Status::kOk);
+    }
+    reliable.topic().sleepers().Announce(reliable.row());
+    reliable.topic().sleepers().Announce(lossy.row());
   }
   // Leaves a name with mail behind, whose holder is gone.
   void MakeWorker(std::string_view name) {
@@ -278,6 +298,62 @@ int RunCreate(World& world) {
   return 0;
 }
 
+// Publishes to the peer, who does not read meanwhile.
+int RunPublish(World& world) {
+  Member me;
+  STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
+  world.oracle->uid.store(me.participant.uid());
+  STEP(me.agent.Join(&me.participant, {.name = "child"}, nullptr) == Status::kOk);
+  for (uint64_t sequence = 1; sequence <= 12; ++sequence) {
+    world.oracle->tried[kWorkLane].store(sequence);
+    STEP(me.agent.Publish("news", {.body = BodyOf(kWorkLane, sequence)}, Deadline::After(0)) ==
+         Status::kOk);
+    world.oracle->accepted[kWorkLane].store(sequence);
+  }
+  return 0;
+}
+
+// Makes a topic, reads what it publishes there, falls behind itself, goes to sleep, and leaves.
+int RunSubscribe(World& world) {
+  Member me;
+  STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
+  STEP(me.agent.Join(&me.participant, {.name = "child"}, nullptr) == Status::kOk);
+  Subscription reliable;
+  Subscription lossy;
+  STEP(reliable.Open(&me.agent, "own", {.patience_ms = 0}, nullptr) == Status::kOk);
+  STEP(lossy.Open(&me.agent, "own", {.policy = TopicPolicy::kLossy}, nullptr) == Status::kOk);
+  TopicRoute* route = nullptr;
+  STEP(me.agent.OpenTopic("own", &route, nullptr) == Status::kOk);
+  uint64_t published = 0;
+  uint64_t read = 0;
+  uint64_t told = 0;
+  TopicEvent event;
+  std::string body;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 20; ++i, ++published) {
+      const std::string text = BodyOf(kWorkLane, 1 + published % 3);
+      STEP(me.agent.Publish(route, {.body = text}, Deadline::After(5000 * kMs), nullptr) ==
+           Status::kOk);
+      uint64_t position = 0;  // one that comes to nothing
+      if (i == 7 && route->view.log.TryClaim(me.participant.owner(), AlwaysValid(), &position) ==
+                        Status::kOk) {
+        route->view.log.Abort(me.participant.owner(), position);
+      }
+    }
+    while (reliable.TryReceive(&event, &body) == Status::kOk) read += event.gap ? event.count : 1;
+    while (lossy.TryReceive(&event, &body) == Status::kOk) told += event.gap ? event.count : 1;
+    STEP(read == published);
+    STEP(told == published);
+  }
+  STEP(reliable.lagged() >= 1);
+  STEP(reliable.WaitEvent(Deadline::After(kMs)) == Status::kTimedOut);
+  lossy.Close();
+  reliable.Close();
+  me.agent.Leave();
+  me.participant.Unregister();
+  return 0;
+}
+
 // Dies with a hand on everything that repair has to mend.
 int RunVictim(World& world) {
   static Member me;
@@ -301,6 +377,16 @@ int RunVictim(World& world) {
   uint64_t position = 0;
   STEP(peer.lanes[kWorkLane].TryClaim(
            owner, [] { return true; }, &position) == Status::kOk);
+  static Subscription events;
+  STEP(events.Open(&me.agent, "news", {}, nullptr) == Status::kOk);
+  TopicRoute* route = nullptr;
+  STEP(me.agent.OpenTopic("news", &route, nullptr) == Status::kOk);
+  me.participant.IntendToSend(TopicLaneId(route->view.box));
+  uint64_t in_topic = 0;
+  STEP(route->view.log.TryClaim(owner, AlwaysValid(), &in_topic) == Status::kOk);
+  ChunkRef of_topic = 0;
+  STEP(fabric.slab().Borrow(owner, 100, &of_topic) == Status::kOk);
+  fabric.slab().Place(owner, of_topic, PackPlace(route->view.box, 0, in_topic));
   ChunkRef loaned = 0;
   ChunkRef placed = 0;
   STEP(fabric.slab().Borrow(owner, 600'000, &loaned) == Status::kOk);
@@ -345,6 +431,10 @@ void PrepareNothing(World& world) {
   // Asleep as far as others can tell, so that they ring it.
   Doorbell(&world.fabric->SlotAt(world.peer.participant.slot_index())->doorbell).Park(false);
 }
+void PrepareTopic(World& world) {
+  world.FillTopic();
+  PrepareNothing(world);
+}
 void PrepareFull(World& world) { world.FillPeer(); }
 void PrepareWorker(World& world) { world.MakeWorker("worker"); }
 void PrepareVictim(World& world) {
@@ -376,6 +466,8 @@ constexpr Workload kWorkloads[] = {
     {"wait for room", PrepareFull, RunRoom, true},
     {"receive", PrepareWorker, RunReceive, true},
     {"come and go", PrepareNothing, RunRejoin, false},
+    {"publish", PrepareTopic, RunPublish, false},
+    {"subscribe", PrepareNothing, RunSubscribe, false},
     {"metrics", PrepareNothing, RunMetrics, false},
     {"create", PrepareNothing, RunCreate, false},
     {"sweep", PrepareVictim, RunSweep, true},
@@ -472,8 +564,33 @@ void CheckRead(World& world) {
   }
 }
 
+// What of the child's publications came to the peer: to its reliable subscription as many as were
+// accepted, in order, whole, and at most one more; to its lossy one the same, less what was told.
+void CheckPublished(World& world) {
+  TopicEvent event;
+  std::string body;
+  uint64_t last = 0;
+  while (world.reliable.TryReceive(&event, &body) == Status::kOk) {
+    CHECK_FALSE(event.gap);
+    CHECK(event.message.id.uid == world.oracle->uid.load());
+    CHECK(event.message.sequence == ++last);
+    CHECK((body == BodyOf(kWorkLane, last)));
+  }
+  CHECK(last >= world.oracle->accepted[kWorkLane].load());
+  CHECK(last <= world.oracle->tried[kWorkLane].load());
+  uint64_t told = 0;
+  while (world.lossy.TryReceive(&event, &body) == Status::kOk) told += event.gap ? event.count : 1;
+  CHECK(told == world.published_before + last);
+  world.reliable.Close();
+  world.lossy.Close();
+}
+
 void CheckNothingTaken(World& world) {
   Fabric& fabric = *world.fabric;
+  // Nobody reads there any more: what topics keep can go.
+  fabric.topics().ForEach([&](const TopicView& topic) {
+    MakeTopicRoom(fabric, topic, world.peer.participant.owner(), topic.log.capacity(), 0);
+  });
   // Names that are left have mail, or a holder who died: a successor clears them.
   for (uint32_t i = 0; i < fabric.entry_count(); ++i) {
     AgentRecord record;
@@ -502,6 +619,9 @@ void CheckNothingTaken(World& world) {
   CHECK(census.entries_live == 1);
   CHECK(census.wants == 0);
   CHECK(census.records_claimed == 0);
+  CHECK(census.topic_cells_claimed == 0);
+  CHECK(census.topic_cells_ready == 0);
+  CHECK(census.topic_rows == 0);
   // And all of it works: a stranger comes, talks and goes.
   Member fresh(&fabric, "fresh");
   Route there = RouteTo("peer");
@@ -513,6 +633,21 @@ void CheckNothingTaken(World& world) {
   CHECK(world.peer.agent.Ack(letter.delivery.token) == Status::kOk);
   CHECK(world.peer.agent.TrySend(&back, {.body = "y"}, nullptr) == Status::kOk);
   CHECK(TakeLetter(fresh.agent).body == "y");
+  fabric.topics().ForEach([&](const TopicView& topic) {
+    char name[kMaxNameBytes];
+    const std::string_view topic_name(name, TopicStore::NameOf(topic, name));
+    Subscription events;
+    REQUIRE(events.Open(&fresh.agent, topic_name, {}, nullptr) == Status::kOk);
+    TopicEvent event;
+    std::string text;
+    for (uint32_t i = 0; i < 2 * topic.log.capacity(); ++i) {
+      REQUIRE(world.peer.agent.Publish(topic_name, {.body = "z"}, Deadline::After(0)) ==
+              Status::kOk);
+      REQUIRE(events.TryReceive(&event, &text) == Status::kOk);
+      CHECK_FALSE(event.gap);
+      CHECK(text == "z");
+    }
+  });
 }
 
 void CheckAll(World& world, const Workload& workload) {
@@ -522,6 +657,7 @@ void CheckAll(World& world, const Workload& workload) {
     CheckSent(world);
     CheckRead(world);
   }
+  if (workload.run == RunPublish) CheckPublished(world);
   CheckNothingTaken(world);
   if (workload.run == RunCreate) {
     std::unique_ptr<Fabric> other;
@@ -564,10 +700,10 @@ std::set<uint32_t> PassagesOf(uint32_t passages) {
 // Of the pairs of points (at which the worker, then its repairer dies) every so many-th is tried.
 constexpr size_t kPairStride = test::kThreadSanitized ? 19 : test::kSanitized ? 11 : 1;
 
-const char* const kRepairPoints[] = {"reap.marked",  "repair.cell",     "repair.lane",
-                                     "repair.cells", "repair.wants",    "repair.chunks",
-                                     "repair.names", "repair.box",      "reap.repaired",
-                                     "slab.freed",   "reclaim.counted", "box.free"};
+const char* const kRepairPoints[] = {
+    "reap.marked",   "repair.cell",   "repair.lane",     "repair.cells", "repair.wants",
+    "repair.chunks", "repair.topics", "repair.row",      "repair.names", "repair.box",
+    "reap.repaired", "slab.freed",    "reclaim.counted", "box.free"};
 
 int RunAndDie(World& world, int (*run)(World&), const std::string& point, uint32_t passage) {
   Child child([&] {

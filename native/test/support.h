@@ -31,6 +31,8 @@
 #include "core/fabric.h"
 #include "core/participant.h"
 #include "core/reaper.h"
+#include "core/topic.h"
+#include "core/topic_peers.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define CFC_TEST_TSAN 1
@@ -127,6 +129,9 @@ inline FabricOptions SmallOptions() {
   options.slab_max_bytes = 64u << 20;
   options.sender_slab_bytes = 64u << 20;
   options.histograms = 2;
+  options.max_topics = 8;
+  options.topic_cells = 16;
+  options.topic_subscribers = 48;
   return options;
 }
 
@@ -297,6 +302,7 @@ struct Census {
   uint32_t entries_claimed = 0, entries_live = 0;
   uint32_t wants = 0;
   uint32_t records_claimed = 0;
+  uint32_t topic_cells_claimed = 0, topic_cells_ready = 0, topic_rows = 0;
 };
 
 inline Census CensusOf(Fabric& fabric) {
@@ -313,6 +319,13 @@ inline Census CensusOf(Fabric& fabric) {
     const BoxKind kind = BoxKindOf(view.words->word.load());
     if (kind == BoxKind::kClaimed) ++census.boxes_claimed;
     if (kind == BoxKind::kOwned) ++census.boxes_owned;
+  });
+  fabric.topics().ForEach([&](const TopicView& topic) {
+    const TopicCensus part = CensusOfTopic(topic);
+    census.topic_cells_claimed += part.log.claimed + part.log.quarantined;
+    census.topic_cells_ready += part.log.ready;
+    census.topic_rows +=
+        part.rows_claimed + part.rows_reliable + part.rows_lossy + part.rows_lagged;
   });
   const SlabCensus slab = fabric.slab().Census();
   census.chunks_loaned = slab.loaned;
