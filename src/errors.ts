@@ -106,6 +106,18 @@ const catalogue = {
     message: 'the mailbox has as many readers as it can',
     hint: 'eight readers share a mailbox at most',
   },
+  ERR_CFC_TOPIC_FULL: {
+    message: 'the topic had no room in time; nothing was published',
+    hint: 'a reliable subscriber is behind: give it less patienceMs, the topic more topicCells, or more time',
+  },
+  ERR_CFC_TOPICS_FULL: {
+    message: 'the fabric has as many topics as it can',
+    hint: 'create it with more maxTopics; topics stay until the fabric goes',
+  },
+  ERR_CFC_SUBSCRIBERS_FULL: {
+    message: 'the topic has as many subscribers as it can',
+    hint: 'create the fabric with more topicSubscribers, or close some',
+  },
   ERR_CFC_FORKED: {
     message: 'a fabric cannot be used across fork',
     hint: 'open it again in the child',

@@ -24,6 +24,12 @@ export interface FabricCapacity {
   senderSlabBytes?: number;
   /** Histograms of all agents together. */
   histograms?: number;
+  /** Topics, which stay until the fabric goes. At most 256. */
+  maxTopics?: number;
+  /** Messages that a topic keeps, rounded up to a power of two. */
+  topicCells?: number;
+  /** Subscribers of one topic at a time. At most 2,304. */
+  topicSubscribers?: number;
 }
 
 /**
@@ -42,6 +48,8 @@ const profiles: Readonly<Record<FabricProfile, NativeFabricOptions>> = {
     slabMaxBytes: 16 << 20,
     senderSlabBytes: 8 << 20,
     histograms: 16,
+    topicCells: 256,
+    topicSubscribers: 1024,
   },
   default: {},
   large: { maxAgents: 10_240, maxParticipants: 20_480, mailboxCells: 64, histograms: 256 },

@@ -5,6 +5,7 @@ export {
   agentStates,
   type ReceiveBatchOptions,
   type ReceiveOptions,
+  type SubscribeOptions,
 } from './agents/agent.js';
 export {
   type GatherOptions,
@@ -14,7 +15,9 @@ export {
 export type { GroupAddress } from './agents/group-address.js';
 export type { GroupReceipt, Refusal } from './agents/group-send.js';
 export type { MessageBatch } from './agents/message-stream.js';
+export { type PublishOptions, PublishReceipt } from './agents/publisher.js';
 export { type BatchOptions, type Route, type SendOptions, SendReceipt } from './agents/send.js';
+export type { Subscription } from './agents/subscription.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,
@@ -24,6 +27,7 @@ export {
   parseMessageId,
 } from './core/message.js';
 export type { Census, SweepReport } from './core/native.js';
+export type { TopicEvent, TopicGap, TopicMessage, TopicPolicy } from './core/topics.js';
 export { CfcError, type CfcErrorCode, describeError, errorCodes } from './errors.js';
 export {
   type AgentSnapshot,

@@ -4,6 +4,7 @@ import type { Mailbox, SendFacts } from '../core/mailbox.js';
 import { type Message, type PeekedMessage, parseMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
+import type { SubscribeFacts } from '../core/topics.js';
 import { CfcError } from '../errors.js';
 import { Gathering, type GatherOptions, type GatherResult, neededOf } from './gather.js';
 import { type GroupAddress, isGroup } from './group-address.js';
@@ -11,6 +12,7 @@ import { type GroupReceipt, GroupSender } from './group-send.js';
 import { Inbox } from './inbox.js';
 import { MessageBatch, MessageStream } from './message-stream.js';
 import { Outbox } from './outbox.js';
+import { Publisher, type PublishOptions, PublishReceipt, publishRefused } from './publisher.js';
 import {
   type BatchOptions,
   defaultTimeoutMs,
@@ -18,6 +20,7 @@ import {
   type SendOptions,
   SendReceipt,
 } from './send.js';
+import { Subscription } from './subscription.js';
 import { Turn } from './turn.js';
 
 /** An agent's own word on what it does. */
@@ -41,8 +44,11 @@ export interface ReceiveBatchOptions extends ReceiveOptions {
   max?: number;
 }
 
+export type SubscribeOptions = SubscribeFacts;
+
 const defaultAskTimeoutMs = 5_000;
 const mostTaken = 256;
+const mostPatienceMs = 24 * 3600 * 1000;
 /** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
 const workerSliceMs = 100;
 
@@ -57,6 +63,8 @@ export class Agent implements AsyncDisposable {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #groups: GroupSender;
+  readonly #publisher: Publisher;
+  readonly #subscriptions = new Set<Subscription>();
   readonly #turn = new Turn();
 
   /** @internal `Fabric.join` makes them */
@@ -66,14 +74,19 @@ export class Agent implements AsyncDisposable {
     this.#inbox = new Inbox(mailbox, onChange);
     this.#outbox = new Outbox(mailbox, onChange);
     this.#groups = new GroupSender(mailbox, this.#outbox, this);
+    this.#publisher = new Publisher(mailbox.topics, onChange);
     mailbox.onReady = () => {
       this.#turn.begin();
       this.#outbox.ready();
       this.#inbox.ready();
+      this.#publisher.ready();
+      for (const subscription of [...this.#subscriptions]) subscription.ready();
     };
     mailbox.onFailure = (reason) => {
       this.#outbox.close(reason);
       this.#inbox.close(reason);
+      this.#publisher.close(reason);
+      for (const subscription of this.#subscriptions) subscription.fail(reason);
     };
     mailbox.replier = async (message, body) => {
       await this.#sendNumber(message.from, body, { answers: message }, defaultTimeoutMs);
@@ -236,6 +249,69 @@ export class Agent implements AsyncDisposable {
     return await gathering.run(body, factsOf(options), timeoutMs);
   }
 
+  /**
+   * Publishes to a topic, which is made where it is missing: to everybody who subscribes to it now.
+   * Waits up to `timeoutMs` for reliable subscribers that are a whole log behind, but for each no
+   * longer than its patience.
+   *
+   * Resolved means published: it survives the death of this process.
+   *
+   * @param topic up to 64 of `A-Z a-z 0-9 _ . -`
+   * @param body bytes, a string, or a JSON value
+   * @throws {CfcError} `ERR_CFC_TOPIC_FULL`, `ERR_CFC_TOPICS_FULL`, `ERR_CFC_SLAB_FULL`,
+   *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_USAGE`
+   */
+  async publish(
+    topic: string,
+    body: unknown,
+    { type, timeoutMs = defaultTimeoutMs }: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    let number = this.#publisher.tryPublish(topic, body, type);
+    if (number <= 0) {
+      if (timeoutMs <= 0) throw publishRefused(-number, topic);
+      number = await this.#publisher.wait(topic, body, type, timeoutMs);
+    }
+    if (this.#turn.use(1)) await this.#turn.next();
+    return new PublishReceipt(this.#mailbox.uid, number, topic);
+  }
+
+  /**
+   * @returns false where a reliable subscriber leaves no room now; never waits
+   * @throws {CfcError} as publish
+   */
+  tryPublish(
+    topic: string,
+    body: unknown,
+    { type }: Omit<PublishOptions, 'timeoutMs'> = {},
+  ): boolean {
+    return this.#publisher.tryPublish(topic, body, type) > 0;
+  }
+
+  /**
+   * Reads what is published to a topic from now on, in one order that is the same for all
+   * subscribers.
+   *
+   * @throws {CfcError} `ERR_CFC_SUBSCRIBERS_FULL`, `ERR_CFC_TOPICS_FULL`, `ERR_CFC_NO_SPACE`,
+   *   `ERR_CFC_USAGE`, `ERR_CFC_MAILBOX_CLOSED`
+   */
+  subscribe(topic: string, options: SubscribeOptions = {}): Subscription {
+    const { policy = 'reliable', patienceMs } = options;
+    if (policy !== 'reliable' && policy !== 'lossy') {
+      throw new CfcError('ERR_CFC_USAGE', { policy, allowed: ['reliable', 'lossy'] });
+    }
+    if (patienceMs !== undefined && !(patienceMs >= 0 && patienceMs <= mostPatienceMs)) {
+      throw new CfcError('ERR_CFC_USAGE', { patienceMs, allowed: `0 to ${mostPatienceMs}` });
+    }
+    const subscription = new Subscription(
+      this.#mailbox.topics.subscribe(topic, options),
+      this.#turn,
+      () => this.#updateWaiting(),
+      (closed) => this.#subscriptions.delete(closed),
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
   /** @returns the next message, or undefined when the time is up */
   async receive({ timeoutMs = Infinity }: ReceiveOptions = {}): Promise<Message | undefined> {
     const now = this.#inbox.tryTake(1);
@@ -361,10 +437,12 @@ export class Agent implements AsyncDisposable {
    */
   async leave(): Promise<void> {
     if (this.#mailbox.left) return;
+    for (const subscription of [...this.#subscriptions]) void subscription.close();
     this.#mailbox.leave();
     const reason = new CfcError('ERR_CFC_MAILBOX_CLOSED', { agent: this.name });
     this.#outbox.close(reason);
     this.#inbox.close(reason);
+    this.#publisher.close(reason);
     await Promise.resolve();
   }
 
@@ -402,7 +480,9 @@ export class Agent implements AsyncDisposable {
     if (this.#mailbox.left) return;
     const expects = this.#inbox.expects;
     this.#mailbox.expect(expects);
-    this.#mailbox.setWaiting(expects !== 0 || this.#outbox.waiting);
+    let waiting = expects !== 0 || this.#outbox.waiting || this.#publisher.waiting;
+    for (const subscription of this.#subscriptions) waiting ||= subscription.waiting;
+    this.#mailbox.setWaiting(waiting);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Message } from '../index.js';
+import type { BodyKind, Message } from '../index.js';
 import { textOrBase64 } from './text.js';
 
 /** A message as `--json` shows it. */
@@ -18,7 +18,12 @@ export function shapeOf(message: Message): Record<string, unknown> {
   };
 }
 
-function bodyOf(message: Message): Record<string, unknown> {
+/** The body as `body`, or `bodyBase64` where it is no text. */
+export function bodyOf(message: {
+  readonly kind: BodyKind;
+  readonly body: Uint8Array;
+  json(): unknown;
+}): Record<string, unknown> {
   if (message.kind === 'json') {
     try {
       return { body: message.json() };

@@ -18,7 +18,7 @@ export const exitCodes = {
 
 export const exitCodeHelp = `
 Exit codes:
-  0  done                           5  mailbox full
+  0  done                           5  mailbox or topic full
   1  failed                         6  refused
   2  usage                          7  no live reader
   3  no such fabric or agent        8  partly delivered
@@ -30,6 +30,7 @@ const codeOfError: Partial<Record<CfcErrorCode, number>> = {
   ERR_CFC_NO_AGENT: exitCodes.notFound,
   ERR_CFC_TIMED_OUT: exitCodes.timedOut,
   ERR_CFC_MAILBOX_FULL: exitCodes.full,
+  ERR_CFC_TOPIC_FULL: exitCodes.full,
   ERR_CFC_FORBIDDEN: exitCodes.refused,
   ERR_CFC_NO_READER: exitCodes.noReader,
   ERR_CFC_PARTLY_DELIVERED: exitCodes.partly,

@@ -9,10 +9,12 @@ import { mapVerb } from './map.js';
 import { exitCodeHelp } from './outcome.js';
 import { peekVerb } from './peek.js';
 import { psVerb } from './ps.js';
+import { pubVerb } from './pub.js';
 import { recvVerb } from './recv.js';
 import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
 import { healthVerb, statusVerb, waitVerb } from './status.js';
+import { subVerb } from './sub.js';
 import { topoVerb } from './topo.js';
 
 /** Every verb of `cfc`. */
@@ -46,6 +48,8 @@ export function makeProgram(): Command {
     healthVerb(),
     waitVerb(),
     topoVerb(),
+    pubVerb(),
+    subVerb(),
     benchVerb(),
   ];
   for (const verb of [program, ...verbs]) {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Agent, Message } from '../index.js';
+import { Interruption } from './interruption.js';
 import { shapeOf } from './message-shape.js';
 import {
   agentOption,
@@ -82,26 +83,4 @@ async function deliver(agent: Agent, message: Message, flags: ReceiveFlags): Pro
   }
   agent.hold(message);
   say(`held: cfc ack ${message.id} --agent ${agent.name}`);
-}
-
-/** Ctrl-C: leave in good order, then say so. */
-class Interruption {
-  asked = false;
-  #leave: (() => Promise<void>) | undefined;
-
-  constructor() {
-    process.once('SIGINT', () => {
-      this.asked = true;
-      void this.#leave?.();
-    });
-  }
-
-  whenAsked(leave: () => Promise<void>): void {
-    this.#leave = leave;
-    if (this.asked) void leave();
-  }
-
-  check(): void {
-    if (this.asked) throw new Outcome(exitCodes.interrupted);
-  }
 }

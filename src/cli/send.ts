@@ -8,9 +8,8 @@ import {
   type SendOptions,
   type SendReceipt,
 } from '../index.js';
-import { parseJsonLine, readBody, readLines } from './input.js';
+import { readBodies, refuseMissingBody } from './bodies.js';
 import { fabricOption, jsonOption, routeOption, timeoutOption, verb } from './options.js';
-import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
 import { visit } from './visit.js';
 
@@ -60,37 +59,13 @@ async function send(to: string, body: string | undefined, flags: SendFlags): Pro
   if (flags.type !== undefined) options.type = flags.type;
   if (flags.timeout !== undefined) options.timeoutMs = flags.timeout;
   if (flags.route !== undefined) options.route = flags.route;
-  if (flags.ndjson) {
-    if (body !== undefined && body !== '-') {
-      throw new Outcome(
-        exitCodes.usage,
-        '--ndjson reads its messages from stdin, and takes no body',
-      );
-    }
-  } else if (body === undefined && process.stdin.isTTY) {
-    throw new Outcome(
-      exitCodes.usage,
-      'there is no body',
-      `cfc send ${to} "hello", or - to read stdin`,
-    );
-  }
+  refuseMissingBody(body, flags.ndjson, `cfc send ${to} "hello"`);
   await visit({ fabric: flags.fabric, as: flags.from }, async (agent) => {
-    for await (const one of bodies(body, flags)) await sendOne(agent, to, one, options, flags);
+    for await (const one of readBodies(body, flags.ndjson))
+      await sendOne(agent, to, one, options, flags);
   });
   if (flags.wait === 'accepted') {
     say(`accepted: it waits for ${to}; --wait acked waits until it is processed`);
-  }
-}
-
-async function* bodies(body: string | undefined, flags: SendFlags): AsyncGenerator<unknown> {
-  if (!flags.ndjson) {
-    yield body === undefined || body === '-' ? await readBody() : body;
-    return;
-  }
-  let number = 0;
-  for await (const line of readLines(process.stdin)) {
-    number += 1;
-    if (line.length > 0) yield parseJsonLine(line, number);
   }
 }
 

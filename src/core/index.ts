@@ -29,3 +29,12 @@ export type {
   SweepReport,
 } from './native.js';
 export { Region, type RegionOptions } from './region.js';
+export {
+  type SubscribeFacts,
+  type TopicEvent,
+  type TopicGap,
+  TopicMessage,
+  type TopicPolicy,
+  TopicReader,
+  Topics,
+} from './topics.js';

@@ -21,6 +21,7 @@ import {
 } from './native.js';
 import type { Region } from './region.js';
 import { errorOf } from './status.js';
+import { Topics } from './topics.js';
 
 // By itself: the addon's object of constants is a dictionary, which costs a lookup per use.
 const { columns } = native.constants;
@@ -66,6 +67,8 @@ const noMessages: readonly Message[] = [];
 export class Mailbox implements MessageOwner {
   readonly name: string;
   readonly counters: Counters;
+  /** Publishing and subscribing. */
+  readonly topics: Topics;
   /** Called in the event loop when what `expect` or a wait named may be there. @internal */
   onReady: (() => void) | undefined;
   /** Called there when who waits does so in vain. @internal */
@@ -109,6 +112,7 @@ export class Mailbox implements MessageOwner {
     this.entry = info.entry;
     this.workCells = info.workCells;
     this.counters = new Counters(fabric, this.#native);
+    this.topics = new Topics(this.#native, this.#holder, (type) => this.#typeOf(type));
   }
 
   get left(): boolean {

@@ -13,6 +13,9 @@ export interface NativeFabricOptions {
   slabMaxBytes?: number;
   senderSlabBytes?: number;
   histograms?: number;
+  maxTopics?: number;
+  topicCells?: number;
+  topicSubscribers?: number;
 }
 
 export interface NativeAgentRecord {
@@ -54,6 +57,14 @@ export interface Census {
   slotsReaping: number;
   namesLive: number;
   namesClaimed: number;
+  topics: number;
+  /** Of all topics, those set aside as too slow included. */
+  subscribers: number;
+  subscribersLagged: number;
+  /** Just being made, or left by the dead. */
+  subscribersClaimed: number;
+  /** Cells of topics that a publisher has claimed and not yet filled. */
+  topicClaims: number;
   chunksLoaned: number;
   chunksPlaced: number;
   chunksFree: number;
@@ -88,6 +99,9 @@ export interface NativeFabricInfo {
   maxAgents: number;
   maxParticipants: number;
   mailboxCells: number;
+  maxTopics: number;
+  topicCells: number;
+  topicSubscribers: number;
   slabMaxBytes: number;
   senderSlabBytes: number;
   sharedBytes: number;
@@ -197,6 +211,18 @@ export interface NativeAgent {
   progress(): void;
   counterValues(): Float64Array | undefined;
   histogramWords(metric: number): Float64Array | number;
+  topic(name: string): number;
+  tryPublish(topic: number, body: Uint8Array | string, options: number, type: number): number;
+  waitTopic(topic: number, room: boolean): void;
+  stopWaitTopic(topic: number): void;
+  subscribe(topic: string, lossy: boolean, patienceMs: number): number;
+  unsubscribe(subscription: number): void;
+  expectEvents(subscription: number, expected: boolean): void;
+  waitEvents(subscription: number, timeoutMs: number): number;
+  nextEvents(subscription: number, max: number): number;
+  subscriptionInfo(
+    subscription: number,
+  ): { position: number; delivered: number; lost: number; lagged: number } | undefined;
   leave(): void;
 }
 
@@ -315,6 +341,15 @@ export const Column = {
   from: 12,
   type: 13,
   lease: 14,
+} as const;
+
+/** What a row means that nextEvents() fills; native/binding/agent_wrap_topic.cc has the other end. */
+export const EventColumn = {
+  isGap: Column.lane,
+  position: Column.lease,
+  gapFrom: Column.uid,
+  gapTo: Column.number,
+  gapCount: Column.sequence,
 } as const;
 
 /** Bits of the options of trySend; native/binding/agent_wrap.cc has the other end. */

@@ -19,6 +19,8 @@ const codeByName: Readonly<Record<string, CfcErrorCode>> = {
   kMailboxesFull: 'ERR_CFC_MAILBOXES_FULL',
   kCountersFull: 'ERR_CFC_COUNTERS_FULL',
   kReadersFull: 'ERR_CFC_READERS_FULL',
+  kTopicsFull: 'ERR_CFC_TOPICS_FULL',
+  kSubscribersFull: 'ERR_CFC_SUBSCRIBERS_FULL',
   kNoSpace: 'ERR_CFC_NO_SPACE',
   kSlabFull: 'ERR_CFC_SLAB_FULL',
   kQuota: 'ERR_CFC_QUOTA',

@@ -9,6 +9,7 @@ test('each error code has its exit code; those that are not listed exit 1', () =
     ERR_CFC_NO_AGENT: 3,
     ERR_CFC_TIMED_OUT: 4,
     ERR_CFC_MAILBOX_FULL: 5,
+    ERR_CFC_TOPIC_FULL: 5,
     ERR_CFC_FORBIDDEN: 6,
     ERR_CFC_NO_READER: 7,
     ERR_CFC_PARTLY_DELIVERED: 8,
