@@ -150,7 +150,9 @@ class TopicRowsOf {
       uint64_t at = CursorPosition(cursor);
       if (RowKindOf(word) != RowKind::kLagged && at < scan->least_read) scan->least_read = at;
       if (!RowGates(word)) at = ~uint64_t{0};
-      if (RowReads(word) && RowKindOf(word) != RowKind::kLagged && !Settled(log, i, generation)) {
+      // One that joins may read by now, and be past its start.
+      const bool joins = RowKindOf(word) == RowKind::kJoining;
+      if (joins || (RowKindOf(word) != RowKind::kLagged && !Settled(log, i, generation))) {
         const uint64_t start = rows_[i].start.load();
         if (start < at) at = start;
       }
