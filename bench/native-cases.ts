@@ -4,7 +4,9 @@ import { missing, type NativeProgram, type NativeWork, runNative } from './lib/n
 
 const labels: Readonly<Record<NativeProgram, string>> = {
   core: 'cfc',
+  topic: 'cfc',
   futex: 'bare futex',
+  futex_wake: 'bare futexes',
   spsc: 'bare SPSC ring',
   posix_mq: 'POSIX queue',
   boost_mq: 'Boost queue',
@@ -12,6 +14,8 @@ const labels: Readonly<Record<NativeProgram, string>> = {
 
 interface Plan {
   name: string;
+  /** Default `core`. */
+  program?: NativeProgram;
   work: NativeWork;
   rivals: NativeProgram[];
   /** How much less work a rival gets, where it is so much slower. */
@@ -110,18 +114,49 @@ export function nativeCases(scale: number, placement?: Placement): Case[] {
       busy,
     });
   }
+  const subscribers = [1, 4, 16];
+  for (const count of subscribers) {
+    plans.push({
+      name: `C++, topic, 64 B, 1 to ${count}`,
+      program: 'topic',
+      work: { ...oneWay(64, Math.round(1_000_000 / count)), producers: count },
+      rivals: [],
+    });
+  }
+  plans.push({
+    name: 'C++, topic, a publish to 1,000 sleepers',
+    program: 'topic',
+    work: {
+      kind: 'round-trip',
+      placement: 'free',
+      count: Math.max(5, Math.round(30 * scale)),
+      bytes: 64,
+      producers: 1000,
+    },
+    rivals: ['futex_wake'],
+  });
   return plans.map(caseOf);
 }
 
-function caseOf({ name, work, rivals, rivalCount, aims, target, targetShare, busy }: Plan): Case {
-  const run = (program: NativeProgram, what: NativeWork) =>
-    besideBusy(busy ?? 0, runNative(program, what));
+function caseOf({
+  name,
+  program = 'core',
+  work,
+  rivals,
+  rivalCount,
+  aims,
+  target,
+  targetShare,
+  busy,
+}: Plan): Case {
+  const run = (which: NativeProgram, what: NativeWork) =>
+    besideBusy(busy ?? 0, runNative(which, what));
   const there = rivals.filter((program) => missing(program) === undefined);
   return {
     name,
     unit: work.kind === 'round-trip' ? 'us' : 'messages/s',
     placement: work.placement,
-    ours: { name: labels.core, run: run('core', work) },
+    ours: { name: labels[program], run: run(program, work) },
     rivals: there.map((program): Rival => {
       const fewer = rivalCount !== undefined && program !== 'spsc';
       const targetRatio = aims?.[program];

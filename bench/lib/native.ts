@@ -11,13 +11,21 @@ import { withDirectory } from './fabric-runs.js';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const build = join(root, 'native/build/bench');
 
-export type NativeProgram = 'core' | 'futex' | 'spsc' | 'posix_mq' | 'boost_mq';
+export type NativeProgram =
+  | 'core'
+  | 'topic'
+  | 'futex'
+  | 'futex_wake'
+  | 'spsc'
+  | 'posix_mq'
+  | 'boost_mq';
 
 export interface NativeWork {
   kind: 'one-way' | 'round-trip';
   placement: Placement;
   count: number;
   bytes: number;
+  /** Of a topic: subscribers. */
   producers?: number;
   batch?: boolean;
 }

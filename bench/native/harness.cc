@@ -51,7 +51,7 @@ Settings Parse(int argc, char** argv) {
     } else if (name == "--bytes") {
       settings.bytes = static_cast<uint32_t>(NumberAfter(argc, argv, &i, 1u << 20));
     } else if (name == "--producers") {
-      settings.producers = static_cast<uint32_t>(NumberAfter(argc, argv, &i, kMostProducers));
+      settings.producers = static_cast<uint32_t>(NumberAfter(argc, argv, &i, kMostSides));
     } else if (name == "--batch") {
       settings.batch = true;
     } else if (name == "--dir") {

@@ -33,13 +33,14 @@ struct Settings {
   Placement placement = Placement::kFree;
   uint64_t count = 100'000;
   uint32_t bytes = 64;
-  uint32_t producers = 1;
+  uint32_t producers = 1;        // of a topic: subscribers
   bool batch = false;            // a link that can, sends and acks many at a time
   std::string dir = "/dev/shm";  // where files go
 };
 
-constexpr uint32_t kMostProducers = 128;
-constexpr uint32_t kDepth = 1024;  // messages that a queue holds, where that is ours to say
+constexpr uint32_t kMostProducers = 128;  // that send
+constexpr uint32_t kMostSides = 2000;     // subscribers and sleepers
+constexpr uint32_t kDepth = 1024;         // messages that a queue holds, where that is ours to say
 constexpr uint64_t kWarmUpTrips = 500;
 
 // one-way|round-trip --placement 1core|2cores|free --count N --bytes N --producers N --batch
@@ -147,6 +148,7 @@ void Produce(Link& link, const Settings& settings, Board& board, uint32_t side) 
 // drained and counted, but not timed.
 template <class Link>
 int OneWay(const Settings& settings) {
+  if (settings.producers > kMostProducers) Die("too many producers");
   Link link(settings);
   Board& board = *Share<Board>();
   Processes processes;

@@ -82,8 +82,8 @@ class Subscription {
   void PutBack(const TopicEvent& event) noexcept;
   // What Next gave is done with: so many messages delivered, so many told as lost.
   void Advance(uint32_t delivered, uint32_t lost) noexcept;
-  // Whether Next would give something. longest (may be null): as with Agent::HasMail; a parked
-  // participant is rung by the next publish from here on.
+  // Whether Next would give something. longest: as with Agent::HasMail, null unless our participant
+  // has parked; the next publish rings it from here on.
   bool HasEvent(int64_t* longest) noexcept;
   // Blocks until there is an event. kOk, kTimedOut.
   Status WaitEvent(Deadline deadline) noexcept;
@@ -104,7 +104,6 @@ class Subscription {
     ++next_;
     ++aborted_;
   }
-  bool Parked() const noexcept;
 
   Agent* agent_ = nullptr;
   TopicView topic_;

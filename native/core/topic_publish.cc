@@ -135,10 +135,10 @@ Status Agent::Publish(TopicRoute* route, const Outgoing& message, Deadline deadl
   const int64_t began_ns = MonotonicNs();
   const Status waited = participant_->WaitUntil(
       [&](int64_t* longest) {
-        AnnounceTopicRoom(route, /*several=*/false);
+        if (longest) AnnounceTopicRoom(route, /*several=*/false);
         status = TryPublish(route, message, id);
         if (!IsFull(status)) return true;
-        *longest = WaitForTopicNs(*route);
+        if (longest) *longest = WaitForTopicNs(*route);
         return false;
       },
       deadline);

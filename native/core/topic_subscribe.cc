@@ -60,12 +60,6 @@ void Subscription::Close() noexcept {
   agent_ = nullptr;
 }
 
-bool Subscription::Parked() const noexcept {
-  const Slot* const slot =
-      agent_->participant().fabric().SlotAt(agent_->participant().slot_index());
-  return slot && (slot->doorbell.load() & kParked) != 0;
-}
-
 // Takes part again where publishers have set us aside.
 Status Subscription::StillMine() noexcept {
   const Owner me = agent_->participant().owner();
@@ -229,7 +223,7 @@ bool Subscription::ClearTheWay(uint64_t word) noexcept {
 
 bool Subscription::HasEvent(int64_t* longest) noexcept {
   if (!agent_) return false;
-  if (longest && Parked()) topic_.sleepers().Announce(row_);
+  if (longest) topic_.sleepers().Announce(row_);
   const uint64_t mine = topic_.rows.At(row_).word.load();
   if (RowGeneration(mine) != generation_ || RowKindOf(mine) == RowKind::kLagged) return true;
   for (uint32_t tries = 0; tries < topic_.log.capacity(); ++tries) {
