@@ -164,7 +164,6 @@ Status TopicStore::FindOrMake(std::string_view name, TopicView* view, Failure* f
                 "a topic begins with a letter or digit and has up to 64 of A-Z a-z 0-9 _ . -");
   }
   uint32_t index = 0;
-  uint32_t looked = known_.load();
   bool found = Search(name, 0, &index);
   if (!found) {
     const std::lock_guard<std::mutex> lock(growing_);
@@ -172,7 +171,7 @@ Status TopicStore::FindOrMake(std::string_view name, TopicView* view, Failure* f
       AttachAllLocked();
       found = Search(name, 0, &index);
       if (found) break;
-      looked = known_.load();
+      const uint32_t looked = known_.load();
       if (looked >= most_) {
         errno = 0;
         return Fail(failure, Status::kTopicsFull, "", directory_->path());
