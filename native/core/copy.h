@@ -12,8 +12,8 @@
 
 namespace cfc {
 
-// How far ahead of itself a copy fetches: the lines of a large body are in another core's cache, and
-// the hardware's own prefetch stops at each page.
+// How far ahead of itself a copy fetches: the lines of a large body are in another core's cache,
+// and the hardware's own prefetch stops at each page.
 constexpr size_t kCopyAheadWords = 64;
 
 template <class Word>

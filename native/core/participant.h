@@ -106,7 +106,8 @@ class Participant {
 
   template <class Look>
   Status WaitUntil(Look&& look, Deadline deadline) noexcept {
-    return WaitUntil(look, [] { return true; }, deadline);
+    return WaitUntil(
+        look, [] { return true; }, deadline);
   }
 
   // ---- for an event loop, which sleeps in its own poll: park, look, poll bell_fd(), unpark

@@ -38,10 +38,10 @@ enum class TakeFilter { kAll, kRepliesOnly };
 
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
-  uint64_t position = 0;  // where it found nothing: where it looked last
-  uint64_t word = 0;      // the lease: what Settle, GiveBack and HandOver want
-  bool delayed = false;   // kEmpty: a delayed message is there, the earliest in…
-  uint32_t delay_ms = 0;  // …so many milliseconds
+  uint64_t position = 0;           // where it found nothing: where it looked last
+  uint64_t word = 0;               // the lease: what Settle, GiveBack and HandOver want
+  bool delayed = false;            // kEmpty: a delayed message is there, the earliest in…
+  uint32_t delay_ms = 0;           // …so many milliseconds
 };
 template <class Memory>
 class LaneOf : public LaneUpkeepOf<Memory> {

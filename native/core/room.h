@@ -88,9 +88,8 @@ class WantsOf {
       uint32_t wanting = 0;
       for (uint32_t i = 0; i < per_class_; ++i) wanting += wants(i) ? 1 : 0;
       // Within a class, too, everybody is the first one now and then.
-      uint32_t before = wanting > 1 ? static_cast<uint32_t>((seen >> kRoomClasses) / kRoomClasses %
-                                                            wanting)
-                                    : 0;
+      uint32_t before =
+          wanting > 1 ? static_cast<uint32_t>((seen >> kRoomClasses) / kRoomClasses % wanting) : 0;
       bool woke = false;
       for (uint32_t i = 0, looked_at = 0; looked_at < 2 * per_class_ && wanting > 0 && cells > 0;
            ++looked_at, i = i + 1 < per_class_ ? i + 1 : 0) {
