@@ -127,7 +127,9 @@ class Round {
     if (peer.role === 'repairer' && signal === 'SIGKILL') {
       this.counts.repairers[0] += 1;
       this.counts.repairers[1] += 1;
-      this.#start(this.cast.find(({ name }) => name === peer.name));
+      // Not at once: else each would only find what the one before it left, and die of that.
+      const part = this.cast.find(({ name }) => name === peer.name);
+      setTimeout(() => this.#ended || this.#start(part), 200);
       return;
     }
     this.violations.push(`${peer.name} ended by itself: ${code ?? signal}`);
@@ -236,8 +238,9 @@ class Round {
         }, 30_000);
         const code = await peer.exited;
         clearTimeout(watchdog);
-        const killedInRepair = role === 'repairer' && peer.child.signalCode === 'SIGKILL';
-        if (code !== 0 && !killedInRepair) this.violations.push(`${peer.name} ended with ${code}`);
+        // By its fail point, or before it had said what it does with a SIGTERM.
+        const killed = role === 'repairer' && peer.child.signalCode !== null;
+        if (code !== 0 && !killed) this.violations.push(`${peer.name} ended with ${code}`);
       }
     }
   }

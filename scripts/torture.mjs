@@ -130,9 +130,11 @@ function add(round) {
 }
 
 const until = performance.now() + minutes * 60_000;
-while (sums.injected < kills && performance.now() < until) {
+/** Of producers and consumers: repairers die on top of that. */
+const done = () => sums.faults.producers[0] + sums.faults.consumers[0];
+while (done() < kills && performance.now() < until) {
   const seed = sums.seed + sums.rounds;
-  const count = Math.min(Number(values.round), kills - sums.injected);
+  const count = Math.min(Number(values.round), kills - done());
   if (withNative && sums.rounds % 2 === 1) {
     add(nativeRound(seed, Math.max(count, 20)));
     continue;
