@@ -338,9 +338,14 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   for (int tries = 0; tries < kMostResends && status == Status::kOk && done < count; ++tries) {
     // Claims that are given back stand in everybody's way until the head has passed them: whoever
     // tried a large batch at a full lane again and again would fill it with holes.
-    if (!HasRoom(route, lane, count - done)) {
+    // Not by HasSpace: a hole that a stopped sender left ahead of the tail takes one cell, not all.
+    const auto cells_left = [&] {
+      const Lane& ring = route->view.lanes[lane];
+      return ring.capacity() - ring.Depth();
+    };
+    if (route->entry != kNoEntry && cells_left() < count - done) {
       fabric.Reclaim(route->view, lane);
-      if (!HasRoom(route, lane, count - done)) {
+      if (cells_left() < count - done) {
         status = Status::kFull;
         break;
       }
