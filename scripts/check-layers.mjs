@@ -94,6 +94,7 @@ const nativeLayers = {
   binding: ['core'],
   cli: ['core'],
   model: ['core'],
+  sched: ['core'],
   test: ['core'],
   fuzz: ['core', 'test'],
 };

@@ -3,17 +3,18 @@
 # below native/build, so that switching costs no rebuild.
 #
 #   scripts/test-native.sh gcc|clang|asan|tsan [arguments for core_tests]
-#   scripts/test-native.sh models              [arguments for ctest]
 #   scripts/test-native.sh gcc --build TARGET… builds these programs, and runs nothing
+#   scripts/test-native.sh models|sched        [arguments for ctest]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-variant=${1:?gcc, clang, asan, tsan or models}
+variant=${1:?gcc, clang, asan, tsan, models or sched}
 shift
 
 options=(-DCFC_BUILD_CLI=OFF -DCFC_BUILD_MODELS=OFF -DCFC_FAIL_POINTS=ON)
 options+=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g") # assert() stays
 target=core_tests
+source=native
 case $variant in
   gcc) compiler=g++ ;;
   clang) compiler=clang++ ;;
@@ -23,6 +24,7 @@ case $variant in
     compiler=g++ target=all
     options=(-DCMAKE_BUILD_TYPE=Release -DCFC_BUILD_CLI=OFF -DCFC_BUILD_TESTS=OFF)
     ;;
+  sched) compiler=g++ target=all source=native/sched options=(-DCMAKE_BUILD_TYPE=None) ;;
   *)
     echo "test-native: no such variant: $variant" >&2
     exit 2
@@ -30,7 +32,7 @@ case $variant in
 esac
 
 build=native/build/$variant
-cmake -S native -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" "${options[@]}" \
+cmake -S "$source" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" "${options[@]}" \
   --log-level=WARNING >/dev/null
 if [ "${1:-}" = --build ]; then
   shift
@@ -38,8 +40,8 @@ if [ "${1:-}" = --build ]; then
 fi
 cmake --build "$build" --target "$target" -j2
 
-if [ "$variant" = models ]; then
-  exec ctest --test-dir "$build" --output-on-failure --no-tests=error "$@"
+if [ "$variant" = models ] || [ "$variant" = sched ]; then
+  exec ctest --test-dir "$build" -j2 --output-on-failure --no-tests=error "$@"
 fi
 
 # Sanitizers lay out the address space themselves, which a kernel that

@@ -28,7 +28,7 @@ uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
 
 bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
   const auto get = [&cell](CellWord word) {
-    return cell.words[word].load(std::memory_order_relaxed);
+    return cell.words[word].load(std::memory_order_acquire);  // as CopyOut does
   };
   const CellLengths lengths = UnpackLengths(get(kLengths));
   out->id = {get(kSenderUid), get(kNumber)};
@@ -97,7 +97,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       counters_.Add(Metric::kBytesReceived, out->body_bytes);
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
       // Of several readers the sender woke one: if there is more, that one wakes the next.
-      if (view_.words->readers[1].load(std::memory_order_relaxed) != 0 &&
+      if (view_.words->readers[1].load() != 0 &&
           lane.Look(filter, kNowMs, cursor_[index], nullptr).status == Status::kOk) {
         participant_->fabric().RingReaders(view_, me);
       }

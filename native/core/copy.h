@@ -1,7 +1,12 @@
-// Copies between private and shared memory, by relaxed atomic words.
+// Copies between private and shared memory, by atomic words.
 //
 // Somebody who lost a lease may still write while we read (what we then deliver is decided by a
 // look at the state word afterwards). A plain memcpy would be a data race; this is none.
+//
+// Each word is stored with release and loaded with acquire: whoever reads a word of the next
+// message also sees the state words that came before it, so the look afterwards finds its lease
+// gone. Relaxed words would let a processor such as ARM load them after that look. On x86-64 both
+// are plain moves. native/sched has the execution that goes wrong otherwise.
 // Shared memory is a multiple of 8 bytes and aligned; private memory may be anything.
 #pragma once
 
@@ -31,12 +36,12 @@ void CopyIn(Word* to, const void* from, size_t bytes) noexcept {
   for (; bytes >= 8; bytes -= 8, ++word, source += 8) {
     uint64_t value;
     std::memcpy(&value, source, 8);
-    to[word].store(value, std::memory_order_relaxed);
+    to[word].store(value, std::memory_order_release);
   }
   if (bytes > 0) {
     uint64_t value = 0;
     std::memcpy(&value, source, bytes);
-    to[word].store(value, std::memory_order_relaxed);
+    to[word].store(value, std::memory_order_release);
   }
 }
 
@@ -52,11 +57,11 @@ void CopyOut(void* to, const Word* from, size_t bytes) noexcept {
     }
   }
   for (; bytes >= 8; bytes -= 8, ++word, target += 8) {
-    const uint64_t value = from[word].load(std::memory_order_relaxed);
+    const uint64_t value = from[word].load(std::memory_order_acquire);
     std::memcpy(target, &value, 8);
   }
   if (bytes > 0) {
-    const uint64_t value = from[word].load(std::memory_order_relaxed);
+    const uint64_t value = from[word].load(std::memory_order_acquire);
     std::memcpy(target, &value, bytes);
   }
 }

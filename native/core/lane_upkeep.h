@@ -61,7 +61,7 @@ class LaneUpkeepOf : public LaneBaseOf<Memory> {
         if (reason != kAcked && !Count(reason, head, word)) continue;
         CFC_FAIL_POINT("reclaim.counted");
         if (reason != kAborted) {  // the header of an aborted cell may be half written
-          const ChunkRef chunk = cell.words[kSlab].load(std::memory_order_relaxed);
+          const ChunkRef chunk = cell.words[kSlab].load(std::memory_order_acquire);
           if (cell.words[kState].load() == word) {
             before_free(chunk, head, static_cast<VoidReason>(reason & 3));
           }

@@ -217,7 +217,7 @@ class LaneOf : public LaneUpkeepOf<Memory> {
     if (seen != word) return Status::kLeaseLost;
     if (not_before_ms != 0) {
       cell.words[kNotBefore].store(uint64_t{CellLap(word)} << 32 | not_before_ms,
-                                   std::memory_order_relaxed);
+                                   std::memory_order_release);
     }
     return cell.words[kState].compare_exchange_strong(seen, Again(word)) ? Status::kOk
                                                                          : Status::kLeaseLost;
@@ -312,7 +312,7 @@ class LaneOf : public LaneUpkeepOf<Memory> {
   template <class Clock>
   bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, Clock&& now_ms,
               Taken* taken) const noexcept {
-    const uint64_t not_before = cell.words[kNotBefore].load(std::memory_order_relaxed);
+    const uint64_t not_before = cell.words[kNotBefore].load(std::memory_order_acquire);
     if (CellAttempt(word) != 0 && static_cast<uint32_t>(not_before) != 0 &&
         static_cast<uint32_t>(not_before >> 32) == CellLap(word)) {
       const auto left_ms = static_cast<int32_t>(static_cast<uint32_t>(not_before) - now_ms());
@@ -324,7 +324,7 @@ class LaneOf : public LaneUpkeepOf<Memory> {
       }
     }
     if (filter == TakeFilter::kAll) return true;
-    const uint64_t lengths = cell.words[kLengths].load(std::memory_order_relaxed);
+    const uint64_t lengths = cell.words[kLengths].load(std::memory_order_acquire);
     return (UnpackLengths(lengths).flags & kFlagReply) != 0;
   }
 };

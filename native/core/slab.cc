@@ -152,6 +152,8 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
         uint64_t word = chunk.state.load();
         if (ChunkKindOf(word) != ChunkKind::kFree) continue;
         const uint32_t generation = ChunkGeneration(word);
+        // Damage: a reference to the first chunk would be 0, which means that the body is inline.
+        if (generation == 0) continue;
         if (!chunk.state.compare_exchange_strong(word,
                                                  PackChunk(generation, me, ChunkKind::kLoaned))) {
           continue;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -222,6 +223,24 @@ TEST_CASE("Slab: threads that borrow, place and free at once leave nothing taken
   CHECK(errors.load() == 0);
   CHECK(slab->Census().loaned == 0);
   CHECK(slab->Census().placed == 0);
+}
+
+TEST_CASE("Slab: a reference is never zero, as that means inline, whatever a damaged chunk says") {
+  TestSlab slab;
+  ChunkRef ref = 0;
+  REQUIRE(slab->Borrow(kAnn, 100, &ref) == Status::kOk);
+  slab->GiveBack(kAnn, ref);
+  {
+    std::fstream file(slab.file("slab.000"), std::ios::in | std::ios::out | std::ios::binary);
+    const uint64_t free_of_no_generation = PackChunk(0, 0, ChunkKind::kFree);
+    file.seekp(kHeaderBytes);
+    file.write(reinterpret_cast<const char*>(&free_of_no_generation), sizeof(uint64_t));
+    REQUIRE(file.good());
+  }
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(slab->Borrow(kAnn, 100, &ref) == Status::kOk);
+    CHECK(ref != 0);
+  }
 }
 
 }  // namespace
