@@ -28,7 +28,7 @@ uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
 
 bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
   const auto get = [&cell](CellWord word) {
-    return cell.words[word].load(std::memory_order_acquire);  // as CopyOut does
+    return GetWord(cell.words[word]);
   };
   const CellLengths lengths = UnpackLengths(get(kLengths));
   out->id = {get(kSenderUid), get(kNumber)};

@@ -143,7 +143,7 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
                      uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
   const auto set = [&cell](CellWord word, uint64_t value) {
-    cell.words[word].store(value, std::memory_order_release);  // as CopyIn does
+    PutWord(cell.words[word], value);
   };
   CellLengths lengths;
   lengths.body = static_cast<uint32_t>(message.body.size());

@@ -129,7 +129,7 @@ class WaitsForRoom : public RoomProgram {
       for (uint32_t i = 0; i < takes_; ++i) {
         const Taken taken = world_.Take(0);
         if (taken.status == Status::kOk) world_.Ack(0, taken);
-        Pass(world_.room(), world_.Reclaim());
+        Pass(world_.room(), world_.Reclaim(0));
       }
     } else if (fiber <= senders_) {
       WaitFor(

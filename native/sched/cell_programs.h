@@ -26,7 +26,7 @@ class HandsOver : public LaneProgram {
     if (taken.status != Status::kOk) return;
     const uint64_t held = world_.lane().HandOver(taken.position, taken.word, 5);
     if (held != 0) world_.Ack(0, taken.position, held);
-    world_.Reclaim();
+    world_.Reclaim(0);
   }
   std::string Check() override {
     world_.lane().FenceIncarnations(6);
@@ -113,7 +113,7 @@ class Counts : public LaneProgram {
     if (fiber == 2) {
       world_.Send(2, 1);
     } else {
-      world_.Reclaim();
+      world_.Reclaim(fiber);
       heads_[fiber] = world_.lane().words()->head.load();
     }
   }

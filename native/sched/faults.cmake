@@ -3,18 +3,12 @@
 # ---- weak memory
 
 fault(copy-in-relaxed copy.h
-  [[    to[word].store(value, std::memory_order_release);
-  }
-  if]]
-  [[    to[word].store(value, std::memory_order_relaxed);
-  }
-  if]]
+  [[to.store(value, std::memory_order_release);]]
+  [[to.store(value, std::memory_order_relaxed);]]
   "fenced-weak chunks-weak")
 fault(copy-out-relaxed copy.h
-  [[from[word].load(std::memory_order_acquire);
-    std::memcpy(target, &value, 8);]]
-  [[from[word].load(std::memory_order_relaxed);
-    std::memcpy(target, &value, 8);]]
+  [[from.load(std::memory_order_acquire);]]
+  [[from.load(std::memory_order_relaxed);]]
   "fenced-weak chunks-weak")
 fault(commit-relaxed ring.h
   [[PackCell(lap, me, 0, CellKind::kReady))) {
@@ -87,9 +81,9 @@ fault(class-stored room.h
 # ---- looks and steps left out, or in another order
 
 fault(tail-not-helped lane_upkeep.h
-  [[        HelpTail(head);
-        uint64_t expected = head;]]
-  [[        uint64_t expected = head;]]
+  [[          HelpTail(head);
+          *known_tail = Position(words_->tail.load());]]
+  [[          *known_tail = Position(words_->tail.load());]]
   "sender-dies one-of-two-dies")
 fault(skip-without-second-look ring.h
   [[if (skipped != kNobody && At(skipped).words[kState].load() != skipped_word) {]]

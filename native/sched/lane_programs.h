@@ -26,7 +26,7 @@ class LaneProgram : public Program {
   }
   void Repair(uint32_t process) {
     world_.lane().RepairOwner(OwnerOf(process));
-    world_.Reclaim();
+    world_.Reclaim(kMostFibers);
   }
   LaneWorld world_;
 };
@@ -141,7 +141,7 @@ class Stalled : public LaneProgram {
     } else if (fiber == 1) {
       world_.lane().QuarantineHead(1000);
       world_.lane().QuarantineHead(1000 + kQuarantineMs);
-      world_.Reclaim();
+      world_.Reclaim(1);
       if (read_) world_.Send(1, 1);
     } else {
       world_.TakeAndAck(2);
@@ -181,7 +181,7 @@ class Closes : public LaneProgram {
     // By the sums of LaneWorld, with the seal as the one thing that stays.
     for (uint32_t i = 0; i <= lane.capacity(); ++i) {
       world_.TakeAndAck(kMostFibers);
-      world_.Reclaim();
+      world_.Reclaim(kMostFibers);
       if (lane.Closing()) lane.Seal();
     }
     if (world_.log(0).drained && world_.log(kMostFibers).deliveries > 0) {
@@ -189,7 +189,7 @@ class Closes : public LaneProgram {
     }
     if (lane.Closing() && !lane.Drained()) return "the seal never comes";
     if (lane.Closing() && lane.Reopen() != Status::kOk) return "a drained lane does not open";
-    world_.Reclaim();
+    world_.Reclaim(kMostFibers);
     const std::string wrong = world_.Settle(kNoFiber);
     return wrong.empty() ? world_.CheckOrder(0) : wrong;
   }

@@ -31,7 +31,8 @@ struct Log {
   std::array<uint32_t, kMostNotes> acked;
   uint32_t deliveries = 0, acceptances = 0, acks = 0, tries = 0, torn = 0, refused = 0;
   uint32_t drained = 0;
-  uint32_t rings = 0;  // of a sender that waits for a verdict
+  uint64_t known_tail = 0;  // as MailboxView keeps it for Reclaim
+  uint32_t rings = 0;       // of a sender that waits for a verdict
 };
 
 constexpr uint32_t Message(uint32_t sender, uint32_t number) { return sender << 4 | number; }
@@ -64,7 +65,7 @@ class LaneWorld {
 
   void Fill(uint64_t position, uint32_t message) {
     auto& words = lane_.At(position).words;
-    words[kSlab].store(message, std::memory_order_release);  // as Agent::FillCell does
+    PutWord(words[kSlab], message);
     const uint64_t body[2] = {message, ~uint64_t{message}};
     CopyIn(&words[kPayload], body, sizeof body);
   }
@@ -81,14 +82,14 @@ class LaneWorld {
     for (int tries = 0; tries < 3; ++tries) {
       uint64_t position = 0;
       const Status status = lane_.TryClaim(OwnerOf(process), AlwaysValid(), &position);
-      if (status == Status::kFull && drop && (Reclaim() > 0 || lane_.DropHead())) continue;
+      if (status == Status::kFull && drop && (Reclaim(process) > 0 || lane_.DropHead())) continue;
       if (status != Status::kOk) {
         ++logs_[process].refused;
         return status;
       }
       Fill(position, message);
       if (Commit(process, position, message)) return Status::kOk;
-      Reclaim();
+      Reclaim(process);
     }
     return Status::kBusy;
   }
@@ -123,11 +124,11 @@ class LaneWorld {
     const Taken taken = Take(process);
     if (taken.status == Status::kOk) {
       Ack(process, taken);
-      Reclaim();
+      Reclaim(process);
     }
   }
-  uint32_t Reclaim() {
-    return lane_.Reclaim([](ChunkRef, uint64_t, VoidReason) {});
+  uint32_t Reclaim(uint32_t process) {
+    return lane_.Reclaim([](ChunkRef, uint64_t, VoidReason) {}, &logs_[process].known_tail);
   }
 
   uint64_t Remembered() const {
@@ -155,7 +156,7 @@ class LaneWorld {
     if (dead != kNoFiber) lane_.RepairOwner(OwnerOf(static_cast<uint32_t>(dead)));
     for (uint32_t i = 0; i <= lane_.capacity(); ++i) {
       TakeAndAck(kAfter);
-      Reclaim();
+      Reclaim(kAfter);
     }
     return CheckLedger(dead);
   }
