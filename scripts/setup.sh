@@ -15,7 +15,7 @@ for argument in "$@"; do
   case $argument in
     --dev)
       packages+=(binutils clang clang-format clang-tidy cmake doctest-dev)
-      packages+=(libclang-rt-14-dev ninja-build util-linux)
+      packages+=(libclang-rt-14-dev llvm ninja-build util-linux)
       ;;
     --packages) only_packages=true ;;
     *)

@@ -1,5 +1,7 @@
 #include "directory.h"
 
+#include <unistd.h>
+
 #include <cstring>
 
 #include "clock.h"
@@ -10,6 +12,8 @@ namespace cfc {
 namespace {
 
 constexpr int64_t kPatienceNs = 250'000'000;  // for a claim in the middle of an insert
+constexpr uint32_t kSpins = 64;               // rounds without a nap: most inserts are over soon
+constexpr useconds_t kNapUs = 100;
 
 uint8_t LengthAt(uint64_t lengths, int field) noexcept {
   const auto length = static_cast<uint8_t>(lengths >> (8 * field));
@@ -152,7 +156,11 @@ Status AgentDirectory::Claim(Owner me, std::string_view name, uint32_t* claimed)
         pending = true;
       }
     }
-    if (pending) continue;
+    if (pending) {
+      // It may be stopped: without a nap the rounds would be over before our patience is.
+      if (rounds > kSpins) usleep(kNapUs);
+      continue;
+    }
     if (free == kNoEntry) return Status::kAgentsFull;
 
     Entry& mine = At(name, free);

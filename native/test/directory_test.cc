@@ -157,6 +157,24 @@ TEST_CASE("AgentDirectory: a claim that stalls is set aside, and its owner finds
   CHECK(test::CensusOf(*fabric).entries_claimed == 0);
 }
 
+TEST_CASE("AgentDirectory: a claim of nobody, as damage leaves it, is set aside as well") {
+  const Watchdog watchdog;
+  TestFabric fabric;
+  Participant me;
+  REQUIRE(me.Register(fabric.get(), nullptr) == Status::kOk);
+  AgentDirectory directory(fabric.get());
+  uint32_t entry;
+  REQUIRE(directory.Claim(me.owner(), "ann", &entry) == Status::kOk);
+  auto& word = fabric->entries()[entry].word;
+  constexpr Owner kNobody = 0;  // so there is no proof of its death
+  word.store(PackEntry(EntryGeneration(word.load()), EntryHash(word.load()), kNobody,
+                       EntryKind::kClaimed));
+  const int64_t began = MonotonicNs();
+  CHECK(directory.Claim(me.owner(), "ann", &entry) == Status::kOk);  // at the first call
+  CHECK(MonotonicNs() - began >= 240 * test::kMs);
+  CHECK(directory.Publish(me.owner(), entry));
+}
+
 TEST_CASE("AgentDirectory: eight threads that race for the same names make each of them once") {
   const Watchdog watchdog;
   TestFabric fabric;
