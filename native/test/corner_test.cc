@@ -112,11 +112,9 @@ TEST_CASE("Agent: a mailbox with every place for readers taken refuses one more,
   const Owner dead = MakeOwner(fabric->slots(), 1);
   REQUIRE(fabric->ProvenDead(dead));
   view.words->readers[3].store(dead);
-  Agent again;
   Participant fresh;
+  Agent again;
   REQUIRE(fresh.Register(fabric.get(), nullptr) == Status::kOk);
-  const uint32_t index = agent.joined() ? agent.entry() : 0;
-  (void)index;
   agent.Leave();
   me.Unregister();
   CHECK(again.Join(&fresh, {.name = "ann"}, nullptr) == Status::kOk);
