@@ -200,7 +200,7 @@ class Explorer {
   void Die() {
     ++deaths_;
     fibers_[Current()].dead = true;
-    Trace("dies");
+    Trace("%s", "dies");
     // Proof of death comes through the kernel: who has it knows all that the dead one knew.
     for (uint32_t i = 0; i < program_->fibers(); ++i) {
       if (program_->AfterADeath(i)) fibers_[i].knows.Join(knows());
