@@ -27,8 +27,10 @@
 
 #include "core/agent.h"
 #include "core/fabric.h"
+#include "core/group.h"
 #include "core/participant.h"
 #include "core/reaper.h"
+#include "core/trace.h"
 
 namespace cfc::damage {
 
@@ -386,6 +388,18 @@ inline uint32_t UseTables(Fabric& fabric, Owner me) {
     if (directory.Read(i, &record) && directory.Find(record.Name(), &record) != Status::kOk) {
       ++wrong;
     }
+  }
+  for (uint64_t uid = 1; uid <= 3; ++uid) {
+    for (uint64_t number = 1; number <= 8; ++number) {
+      TraceReport report;
+      if (TraceMessage(fabric, {uid, number}, &report) != Status::kOk) ++wrong;
+    }
+  }
+  for (uint32_t kind = 0; kind < kGroupKinds; ++kind) {
+    const Group group(&fabric, static_cast<GroupKind>(kind), kind == 1 ? "t" : "r", kind);
+    AgentRecord record;
+    group.ForEach([](const AgentRecord&) {});
+    (void)group.LeastLoaded(kWorkLane, kind % 2 == 0, kind, &record);
   }
   Metrics& metrics = fabric.metrics();
   double values[kBlockValues];

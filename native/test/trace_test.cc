@@ -124,5 +124,65 @@ TEST_CASE("Agent.Clear of another's mailbox: what a clearer that died had taken 
 }
 #endif  // CFC_FAIL_POINTS
 
+TEST_CASE("TraceMessage: of a message with a receipt, its verdict outlives its cell") {
+  TestFabric fabric;
+  Member alice(fabric.get(), "alice"), bob(fabric.get(), "bob");
+  const MessageId acked = Send(alice.agent, "bob", /*receipt=*/true);
+  REQUIRE(bob.agent.Ack(TakeLetter(bob.agent).delivery.token) == Status::kOk);
+  const MessageId dropped = Send(alice.agent, "bob", /*receipt=*/true);
+  REQUIRE(bob.agent.Clear() == 1);
+  CHECK(StateOf(*fabric, acked) == TraceState::kAcked);
+  CHECK(StateOf(*fabric, dropped) == TraceState::kDropped);
+}
+
+#ifdef CFC_FAIL_POINTS
+
+// A look at a message from between its copy and its commit.
+struct Onlooker {
+  Fabric* fabric = nullptr;
+  MessageId id;
+  bool quarantines = false;
+  bool done = false;
+  Status status = Status::kOk;
+  TraceState state = TraceState::kSettled;
+} onlooker;
+
+void LookOn(const char* name) {
+  if (std::string_view(name) != "commit.before" || onlooker.done) return;
+  onlooker.done = true;
+  if (onlooker.quarantines) {
+    onlooker.fabric->mail().ForEach([](MailboxView view) {
+      Lane& lane = view.lanes[kWorkLane];
+      (void)lane.QuarantineHead(1000);
+      (void)lane.QuarantineHead(1000 + kQuarantineMs);
+    });
+  }
+  TraceReport report;
+  onlooker.status = TraceMessage(*onlooker.fabric, onlooker.id, &report);
+  onlooker.state = report.state;
+}
+
+TEST_CASE("TraceMessage: one that is being written is no more than that, one set aside nothing") {
+  for (const bool quarantines : {false, true}) {
+    CAPTURE(quarantines);
+    TestFabric fabric;
+    Member alice(fabric.get(), "alice"), bob(fabric.get(), "bob");
+    const MessageId first = Send(alice.agent, "bob");
+    REQUIRE(bob.agent.Clear() == 1);
+    onlooker = {fabric.get(), {first.uid, first.number + 1}, quarantines};
+    TheFailPlan().observer = LookOn;
+    const MessageId id = Send(alice.agent, "bob");
+    TheFailPlan().observer = nullptr;
+    REQUIRE(id.number == onlooker.id.number);
+    CHECK(onlooker.done);
+    CHECK(onlooker.status == (quarantines ? Status::kEmpty : Status::kOk));
+    if (!quarantines) CHECK(onlooker.state == TraceState::kWriting);
+    CHECK(StateOf(*fabric, id) == TraceState::kQueued);  // sent again, where it was set aside
+    CHECK(TakeLetter(bob.agent).body == "x");
+  }
+}
+
+#endif  // CFC_FAIL_POINTS
+
 }  // namespace
 }  // namespace cfc
