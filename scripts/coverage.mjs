@@ -1,4 +1,4 @@
-// Runs vitest with coverage and fails where it is too low: lines and branches of src, whoever ran
+// Runs `npm test` with coverage and fails where it is too low: lines and branches of src, whoever ran
 // them, the tests or the processes and threads that they started.
 //
 //   npm run coverage [-- ARGUMENTS FOR VITEST]
@@ -88,7 +88,7 @@ async function report(folder) {
 const folder = mkdtempSync(join(tmpdir(), 'cfc-coverage-'));
 try {
   const env = { ...process.env, NODE_V8_COVERAGE: folder, CFC_COVERAGE: '1' };
-  const code = tryRun('vitest', ['run', ...process.argv.slice(2)], { env });
+  const code = tryRun('npm', ['test', '--', ...process.argv.slice(2)], { env });
   const summary = await report(folder);
   for (const [what, percent] of Object.entries(least)) {
     const { pct } = summary[what];

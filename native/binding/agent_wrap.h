@@ -131,7 +131,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   std::vector<RoomWait> room_waits_;
   int64_t room_sleep_ns_ = 0;
   std::unordered_map<uint64_t, Receipt> verdict_waits_;  // by number
-  std::vector<TopicRoute*> topics_;  // the agent's
+  std::vector<TopicRoute*> topics_;                      // the agent's
   std::vector<TopicWait> topic_waits_;
   std::vector<std::unique_ptr<WatchedSubscription>> subscriptions_;  // null: closed
   std::vector<TopicEvent> events_;

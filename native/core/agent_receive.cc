@@ -27,9 +27,7 @@ uint32_t MostLeased(const Lane& lane, TakeFilter filter) noexcept {
 }  // namespace
 
 bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
-  const auto get = [&cell](CellWord word) {
-    return GetWord(cell.words[word]);
-  };
+  const auto get = [&cell](CellWord word) { return GetWord(cell.words[word]); };
   const CellLengths lengths = UnpackLengths(get(kLengths));
   out->id = {get(kSenderUid), get(kNumber)};
   out->sequence = get(kSequence);

@@ -142,9 +142,7 @@ bool Agent::IsFirst(const Route& route, LaneIndex lane, uint64_t position) noexc
 void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                      uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
-  const auto set = [&cell](CellWord word, uint64_t value) {
-    PutWord(cell.words[word], value);
-  };
+  const auto set = [&cell](CellWord word, uint64_t value) { PutWord(cell.words[word], value); };
   CellLengths lengths;
   lengths.body = static_cast<uint32_t>(message.body.size());
   lengths.from = static_cast<uint8_t>(name_.size());

@@ -37,7 +37,7 @@ void CopyIn(Word* to, const void* from, size_t bytes) noexcept {
   size_t word = 0;
   for (; bytes >= 8 * (kCopyAheadWords + 8); bytes -= 64, source += 64) {
     __builtin_prefetch(&to[word + kCopyAheadWords], 1);
-    for (int i = 0; i < 8; ++i, ++word) {
+    for (size_t i = 0; i < 8; ++i, ++word) {
       uint64_t value;
       std::memcpy(&value, source + 8 * i, 8);
       PutWord(to[word], value);
@@ -61,7 +61,7 @@ void CopyOut(void* to, const Word* from, size_t bytes) noexcept {
   size_t word = 0;
   for (; bytes >= 8 * (kCopyAheadWords + 8); bytes -= 64, target += 64) {
     __builtin_prefetch(&from[word + kCopyAheadWords]);
-    for (int i = 0; i < 8; ++i, ++word) {
+    for (size_t i = 0; i < 8; ++i, ++word) {
       const uint64_t value = GetWord(from[word]);
       std::memcpy(target + 8 * i, &value, 8);
     }

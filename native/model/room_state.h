@@ -101,7 +101,7 @@ struct State {
   uint8_t room_classes;
   Sender senders[kMaxSenders];
   uint8_t freer_alive[kMaxFreers];
-  uint8_t last[kMaxFreers];  // 1 + the sender that this freer rang last
+  uint8_t last[kMaxFreers];                      // 1 + the sender that this freer rang last
   Ringer ringers[kMaxSenders + kMaxFreers + 1];  // one for each sender, each freer, the reaper
   uint8_t dead_senders;                          // bit set: died and not repaired yet
   uint8_t dead_freers;                           // count

@@ -106,7 +106,7 @@ describe('cfc sub', () => {
     reading.process.kill('SIGSTOP');
     for (const i of range(50)) await alice.publish('news', i);
     reading.process.kill('SIGCONT');
-    await until(() => reading.lines.some((line) => line['body'] === 49));
+    await until(() => reading.lines.some((line) => line.body === 49));
     reading.process.kill('SIGINT');
     await reading.exited;
 
@@ -114,7 +114,7 @@ describe('cfc sub', () => {
       (sum, { gap }) => sum + ((gap as { count: number })?.count ?? 0),
       0,
     );
-    expect(lost + reading.lines.filter((line) => line['gap'] === undefined).length).toBe(50);
+    expect(lost + reading.lines.filter((line) => line.gap === undefined).length).toBe(50);
     expect(lost).toBeGreaterThan(0);
   });
 });

@@ -225,9 +225,9 @@ describe('Agent.subscribe', () => {
     const counters = Object.fromEntries(
       fabric.snapshot().map((agent) => [agent.name, agent.counters]),
     );
-    expect(counters['alice']?.['topics.published']).toBe(3000);
-    expect(counters['bob']?.['topics.delivered']).toBe(3000 + lossy.counts.delivered);
-    expect(counters['bob']?.['topics.lost']).toBe(lossy.counts.lost);
+    expect(counters.alice?.['topics.published']).toBe(3000);
+    expect(counters.bob?.['topics.delivered']).toBe(3000 + lossy.counts.delivered);
+    expect(counters.bob?.['topics.lost']).toBe(lossy.counts.lost);
   });
 });
 
