@@ -20,6 +20,9 @@ constexpr uint32_t kPrefetchCells = 2;
 // backstop. Readers save up the cells that they free in a burst (Fabric::Reclaim).
 constexpr int64_t kFirstRoomSleepNs = 1'000'000;
 
+// Not by HasSpace: a hole that a stopped sender left ahead of the tail takes one cell, not all.
+uint64_t FreeCells(const Lane& ring) noexcept { return ring.capacity() - ring.Depth(); }
+
 }  // namespace
 
 Status Agent::Resolve(Route* route) noexcept {
@@ -336,14 +339,9 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   for (int tries = 0; tries < kMostResends && status == Status::kOk && done < count; ++tries) {
     // Claims that are given back stand in everybody's way until the head has passed them: whoever
     // tried a large batch at a full lane again and again would fill it with holes.
-    // Not by HasSpace: a hole that a stopped sender left ahead of the tail takes one cell, not all.
-    const auto cells_left = [&] {
-      const Lane& ring = route->view.lanes[lane];
-      return ring.capacity() - ring.Depth();
-    };
-    if (route->entry != kNoEntry && cells_left() < count - done) {
+    if (route->entry != kNoEntry && FreeCells(route->view.lanes[lane]) < count - done) {
       fabric.Reclaim(route->view, lane);
-      if (cells_left() < count - done) {
+      if (FreeCells(route->view.lanes[lane]) < count - done) {
         status = Status::kFull;
         break;
       }
@@ -414,7 +412,7 @@ bool Agent::HasRoom(Route* route, LaneIndex lane, uint32_t cells) noexcept {
   if (route->entry == kNoEntry) return true;  // to be found anew, or to be refused
   const Lane& ring = route->view.lanes[lane];
   if (!route->view.Is(MailboxRefGeneration(route->mailbox)) || ring.Closing()) return true;
-  return ring.HasSpace(cells < ring.capacity() ? cells : ring.capacity()) &&
+  return FreeCells(ring) >= (cells < ring.capacity() ? cells : ring.capacity()) &&
          (route->in_turn || !AtOwnCap(route, lane));
 }
 
@@ -430,7 +428,7 @@ void Agent::WithdrawRoom(Route* route, LaneIndex lane) noexcept {
   // A ring that came for us may have been the only one: pass it on while there is room for more
   // than the next few of ours.
   const Lane& ring = route->view.lanes[lane];
-  if (ring.HasSpace(Lane::Handful(ring.capacity()))) fabric.PassRoom(route->view, lane, 1);
+  if (FreeCells(ring) >= Lane::Handful(ring.capacity())) fabric.PassRoom(route->view, lane, 1);
 }
 
 }  // namespace cfc

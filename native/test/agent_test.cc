@@ -565,6 +565,29 @@ TEST_CASE("Agent.Send: waits for room and is woken when the reader makes some") 
   CHECK(CensusOf(*pair.fabric).wants == 0);
 }
 
+TEST_CASE("Agent.TrySendBatch: a hole where its last cell would be does not make the lane full") {
+  // Once, only that cell was looked at: the batch was refused for ever beside an empty lane.
+  Pair pair(16);
+  Lane lane = pair.bob.agent.mailbox().lanes[kWorkLane];
+  uint64_t position = 0;
+  const Owner stopped = pair.bob.participant.owner();  // claims, and stands still
+  REQUIRE(lane.TryClaim(stopped, AlwaysValid(), &position) == Status::kOk);
+  REQUIRE_FALSE(lane.QuarantineHead(1000));
+  REQUIRE(lane.QuarantineHead(1000 + kQuarantineMs));
+  for (int i = 0; i < 12; ++i) {
+    REQUIRE(pair.Send("x") == Status::kOk);
+    REQUIRE(pair.Receive() == "x");
+  }
+  REQUIRE(lane.Depth() == 0);
+  const Outgoing messages[4] = {{.body = "a"}, {.body = "b"}, {.body = "c"}, {.body = "d"}};
+  CHECK(pair.ann.agent.HasRoom(&pair.to_bob, kWorkLane, 4));
+  uint32_t accepted = 0;
+  CHECK(pair.ann.agent.TrySendBatch(&pair.to_bob, messages, 4, nullptr, &accepted) == Status::kOk);
+  CHECK(accepted == 4);
+  for (const char* body : {"a", "b", "c", "d"}) CHECK(pair.Receive() == body);
+  lane.Abort(stopped, position + 16);
+}
+
 TEST_CASE("Agent.Send: room that a reader freed in a burst is found when it stops in the middle") {
   const Watchdog watchdog;
   Pair pair(64);
