@@ -25,7 +25,7 @@ function change(file, how) {
   return [file, how, at & 255, at >> 8, value & 255, (value >> 8) & 255, (value >> 16) & 255, 0];
 }
 
-const files = 4; // control, mail, metrics, slab
+const files = 5; // control, mail, metrics, slab, topic
 for (let file = 0; file < files; file += 1) {
   for (const how of [0, 1, 6, 7]) {
     const changes = Array.from({ length: 3 }, () => change(file, how)).flat();

@@ -160,8 +160,7 @@ class HistogramOver : public HistogramShape {
   double Percentile(double percent) const noexcept {
     const double count = Count();
     if (!(count > 0)) return 0;
-    double rank = percent > 0 ? std::ceil(count * (percent < 100 ? percent : 100) / 100) : 1;
-    if (rank < 1) rank = 1;
+    const double rank = percent > 0 ? std::ceil(count * (percent < 100 ? percent : 100) / 100) : 1;
     double seen = 0;
     for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {
       seen += BucketCount(bucket);

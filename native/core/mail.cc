@@ -68,14 +68,6 @@ uint64_t MailStore::BytesFor(uint64_t boxes, uint32_t work_cells, uint64_t segme
   return (boxes + cut.boxes - 1) / cut.boxes * cut.bytes;
 }
 
-uint64_t MailStore::bytes() const noexcept {
-  uint64_t total = 0;
-  for (uint32_t i = 0; i < known_.load(); ++i) {
-    if (const Segment* const segment = segments_[i].load()) total += segment->region.bytes();
-  }
-  return total;
-}
-
 bool MailStore::Lost() const noexcept {
   for (uint32_t i = 0; i < known_.load(); ++i) {
     const Segment* const segment = segments_[i].load();

@@ -81,7 +81,6 @@ class MailStore {
   uint32_t segments() const noexcept { return known_.load(); }
   // True once a segment was truncated under its mapping.
   bool Lost() const noexcept;
-  uint64_t bytes() const noexcept;
 
  private:
   struct Segment {

@@ -76,14 +76,6 @@ bool TopicStore::Lost() const noexcept {
   return false;
 }
 
-uint64_t TopicStore::bytes() const noexcept {
-  uint64_t total = 0;
-  for (uint32_t i = 0; i < known_.load(); ++i) {
-    if (const File* const file = files_[i].load()) total += file->region.bytes();
-  }
-  return total;
-}
-
 Status TopicStore::AttachFile(uint32_t index, Failure* failure) noexcept {
   char name[16];
   FileName(index, name);

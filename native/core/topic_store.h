@@ -67,7 +67,6 @@ class TopicStore {
   }
   uint32_t count() const noexcept { return known_.load(); }
   bool Lost() const noexcept;
-  uint64_t bytes() const noexcept;
 
   static uint32_t RoundCells(uint32_t cells) noexcept;
   static uint32_t RoundRows(uint32_t subscribers) noexcept;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/failpoint.h"
+#include "core/topic.h"
 #include "support.h"
 
 namespace cfc {
@@ -253,6 +254,35 @@ TEST_CASE("Agent.HasRoom: where the recipient left, there is nothing to wait for
   }
   CHECK(ann.agent.HasRoom(&route, kWorkLane, 1));
   CHECK(ann.agent.TrySend(&route, {.body = "x"}, nullptr) == Status::kNoAgent);
+}
+
+TEST_CASE("Subscription: one that is not open, or whose participant is lost, says so") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  Subscription news;
+  TopicEvent event;
+  std::string body;
+  CHECK(news.TryReceive(&event, &body) == Status::kClosed);
+  CHECK(news.Receive(&event, &body, Deadline::After(kMs)) == Status::kClosed);
+  CHECK(news.Next(&event) == Status::kClosed);
+  CHECK(news.WaitEvent(Deadline::After(kMs)) == Status::kClosed);
+  CHECK(news.CopyBody(event, body.data()) == Status::kClosed);
+  CHECK_FALSE(news.HasEvent(nullptr));
+  news.Advance(0, 0);
+  Agent nobody;
+  CHECK(news.Open(&nobody, "news", {}, nullptr) == Status::kClosed);
+  REQUIRE(news.Open(&ann.agent, "news", {}, nullptr) == Status::kOk);
+  const uint64_t before = fabric->SharedBytes();
+  CHECK(before > 0);
+  Slot* const slot = fabric->SlotAt(ann.participant.slot_index());
+  const uint64_t word = slot->word.load();
+  slot->word.store(PackSlot(SlotGeneration(word) + 1, 0, SlotState::kLive));
+  REQUIRE(ann.participant.OnBackstop(false) == Status::kParticipantLost);
+  CHECK(news.TryReceive(&event, &body) == Status::kParticipantLost);
+  CHECK(news.WaitEvent(Deadline::After(kMs)) == Status::kParticipantLost);
+  Subscription more;
+  CHECK(more.Open(&ann.agent, "more", {}, nullptr) == Status::kParticipantLost);
+  slot->word.store(word);
 }
 
 TEST_CASE("Fabric.SharedBytes: is what its files hold") {

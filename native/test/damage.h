@@ -30,6 +30,7 @@
 #include "core/group.h"
 #include "core/participant.h"
 #include "core/reaper.h"
+#include "core/topic.h"
 #include "core/trace.h"
 
 namespace cfc::damage {
@@ -80,8 +81,8 @@ class World {
       }
       std::memcpy(file.mapped, file.whole.data(), file.whole.size());
     }
-    for (const char* kind : {"mail", "slab"}) {  // what the last input made the fabric grow by
-      for (uint32_t i = kind[0] == 'm' ? mails_ : slabs_;; ++i) {
+    for (const char* kind : {"mail", "slab", "topic"}) {  // what the last input made it grow by
+      for (uint32_t i = kind[0] == 'm' ? mails_ : kind[0] == 's' ? slabs_ : topics_;; ++i) {
         char name[32];
         std::snprintf(name, sizeof name, "%s.%03u", kind, i);
         if (unlinkat(directory_, name, 0) != 0) break;
@@ -211,6 +212,8 @@ class World {
     options.slab_segment_bytes = 1u << 19;
     options.slab_max_bytes = 2u << 20;
     options.histograms = 1;
+    options.topic_cells = 32;
+    options.topic_subscribers = 8;
     std::unique_ptr<Fabric> fabric;
     Must(Fabric::Create("fuzz", base_, options, &fabric, nullptr) == Status::kOk, "no fabric");
     {
@@ -247,6 +250,18 @@ class World {
       _exit(1);
     }
     SendSome(agent, "alice", 1);
+    static Subscription reliable;
+    static Subscription lossy;
+    (void)reliable.Open(&agent, "news", {}, nullptr);
+    (void)lossy.Open(&agent, "news", {.policy = TopicPolicy::kLossy}, nullptr);
+    TopicRoute* route = nullptr;
+    (void)agent.OpenTopic("news", &route, nullptr);
+    const std::string large(3000, 'n');
+    for (int i = 0; route && i < 5; ++i) {
+      (void)agent.TryPublish(route, {.body = i % 2 ? "news" : std::string_view(large)}, nullptr);
+    }
+    uint64_t in_topic = 0;
+    if (route) (void)route->view.log.TryClaim(me.owner(), AlwaysValid(), &in_topic);
     const MailboxView& box = agent.mailbox();
     MailboxView view = box;
     me.IntendToSend(PackLaneId(view.box, kWorkLane));
@@ -270,7 +285,7 @@ class World {
     while (const dirent* const entry = readdir(dir)) {
       const std::string name = entry->d_name;
       if (name == "control" || name == "metrics" || name.rfind("mail.", 0) == 0 ||
-          name.rfind("slab.", 0) == 0) {
+          name.rfind("slab.", 0) == 0 || name.rfind("topic.", 0) == 0) {
         names.push_back(name);
       }
     }
@@ -278,6 +293,7 @@ class World {
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) {
       if (name[0] == 's') ++slabs_;
+      if (name[0] == 't') ++topics_;
       if (name.rfind("mail.", 0) == 0) ++mails_;
       File file;
       file.name = name;
@@ -303,6 +319,7 @@ class World {
   int directory_ = -1;
   uint32_t mails_ = 0;
   uint32_t slabs_ = 0;
+  uint32_t topics_ = 0;
   std::vector<File> files_;
 };
 
@@ -315,6 +332,35 @@ inline std::vector<Change> ChangesOf(const uint8_t* data, size_t size, size_t sk
     changes.push_back(change);
   }
   return changes;
+}
+
+// Publishes to a topic, and reads what is there, as one who may fall behind and one who may not.
+inline uint32_t UseTopic(Agent& agent, uint32_t steps) {
+  uint32_t wrong = 0;
+  const auto note = [&wrong](Status status) {
+    if (status != Status::kOk && status != Status::kEmpty) ++wrong;
+    return status == Status::kOk;
+  };
+  Subscription reliable;
+  Subscription lossy;
+  note(reliable.Open(&agent, "news", {.patience_ms = 1}, nullptr));
+  note(lossy.Open(&agent, "news", {.policy = TopicPolicy::kLossy}, nullptr));
+  TopicRoute* route = nullptr;
+  if (!note(agent.OpenTopic("news", &route, nullptr))) return wrong;
+  const std::string large(2000, 'x');
+  TopicEvent event;
+  std::string body;
+  for (uint32_t i = 0; i < steps; ++i) {
+    note(agent.TryPublish(route, {.body = i % 3 ? "x" : std::string_view(large)}, nullptr));
+    if (i % 2 == 0) note(lossy.TryReceive(&event, &body));
+    if (i % 4 == 3) note(reliable.TryReceive(&event, &body));
+  }
+  int64_t longest = kBackstopNs;
+  (void)reliable.HasEvent(&longest);
+  (void)lossy.HasEvent(nullptr);
+  for (uint32_t i = 0; i < 40 && reliable.TryReceive(&event, &body) == Status::kOk; ++i) {
+  }
+  return wrong;
 }
 
 // Everything that a program does with a fabric, once. Returns how often the core said that
@@ -376,6 +422,7 @@ inline uint32_t UseAgent(Fabric& fabric, const char* name, const char* other, ui
       note(Agent::CopyPeeked(fabric, agent.mailbox(), delivery, body.data()));
     }
   }
+  if (steps % 2 == 1) wrong += UseTopic(agent, 4 * steps);
   note(me.CheckLease());
   return wrong;
 }

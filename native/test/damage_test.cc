@@ -81,14 +81,16 @@ TEST_CASE("Damage: sizes of a file that make no sense, under a sum that is right
     uint64_t value;
   };
   const Wrong wrongs[] = {
-      {"mail.000", 0, 0},        {"mail.000", 0, 3},       {"mail.000", 0, 1},
-      {"mail.000", 0, 1u << 17}, {"mail.000", 1, 3},       {"mail.000", 1, 1u << 17},
-      {"mail.000", 1, 1},        {"mail.000", 2, 0},       {"mail.000", 2, 1u << 20},
-      {"mail.000", 2, 1000},     {"slab.000", 0, 5},       {"slab.000", 0, ~uint64_t{0}},
-      {"slab.000", 1, 1u << 20}, {"metrics", 0, 1u << 30}, {"metrics", 1, 1u << 30},
-      {"metrics", 2, 1},         {"control", 0, 0},        {"control", 1, 0},
-      {"control", 2, 0},         {"control", 3, 1},        {"control", 0, ~uint64_t{0}},
-      {"control", 1, 1u << 30},  {"control", 6, 1u << 20},
+      {"mail.000", 0, 0},         {"mail.000", 0, 3},       {"mail.000", 0, 1},
+      {"mail.000", 0, 1u << 17},  {"mail.000", 1, 3},       {"mail.000", 1, 1u << 17},
+      {"mail.000", 1, 1},         {"mail.000", 2, 0},       {"mail.000", 2, 1u << 20},
+      {"mail.000", 2, 1000},      {"slab.000", 0, 5},       {"slab.000", 0, ~uint64_t{0}},
+      {"slab.000", 1, 1u << 20},  {"metrics", 0, 1u << 30}, {"metrics", 1, 1u << 30},
+      {"metrics", 2, 1},          {"control", 0, 0},        {"control", 1, 0},
+      {"control", 2, 0},          {"control", 3, 1},        {"control", 0, ~uint64_t{0}},
+      {"topic.000", 0, 3},        {"topic.000", 0, 1},      {"topic.000", 0, 0},
+      {"topic.000", 0, 1u << 17}, {"topic.000", 1, 0},      {"topic.000", 1, 1u << 20},
+      {"topic.000", 1, 9},        {"control", 1, 1u << 30}, {"control", 6, 1u << 20},
   };
   for (const Wrong& wrong : wrongs) {
     CAPTURE(wrong.file);

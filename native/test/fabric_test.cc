@@ -70,6 +70,12 @@ TEST_CASE("Fabric.Create: capacities that make no sense are refused") {
   CHECK(refused([](FabricOptions& o) { o.max_participants = 0; }));
   CHECK(refused([](FabricOptions& o) { o.max_participants = kMaxSlots + 1; }));
   CHECK(refused([](FabricOptions& o) { o.mailbox_cells = kMaxLaneCells + 1; }));
+  CHECK(refused([](FabricOptions& o) { o.mailbox_cells = 0; }));
+  CHECK(refused([](FabricOptions& o) { o.max_topics = kMaxTopics + 1; }));
+  CHECK(refused([](FabricOptions& o) { o.topic_cells = 0; }));
+  CHECK(refused([](FabricOptions& o) { o.topic_cells = kMaxLaneCells + 1; }));
+  CHECK(refused([](FabricOptions& o) { o.topic_subscribers = 0; }));
+  CHECK(refused([](FabricOptions& o) { o.topic_subscribers = kMaxSubscribers + 1; }));
   CHECK(refused([](FabricOptions& o) { o.slab_segment_bytes = 0; }));
   CHECK(refused([](FabricOptions& o) { o.mail_segment_bytes = uint64_t{1} << 40; }));
   CHECK(TempBase::EntriesIn(base.path()) == 0);
@@ -210,18 +216,21 @@ TEST_CASE("Fabric.Open: damaged files, each of them, are refused and left as evi
 }
 
 TEST_CASE("Fabric.Check: a file truncated under us is kCorrupt, whichever it is") {
-  for (const std::string file : {"control", "mail.000", "slab.000", "metrics"}) {
+  for (const std::string file : {"control", "mail.000", "slab.000", "metrics", "topic.000"}) {
     CAPTURE(file);
     TestFabric ours;
     test::Member ann(ours.get(), "ann");
     Route route = test::RouteTo("ann");
+    TopicRoute* topic = nullptr;
     REQUIRE(ann.agent.TrySend(&route, {.body = test::PatternBody(1, 900)}, nullptr) == Status::kOk);
+    REQUIRE(ann.agent.OpenTopic("news", &topic, nullptr) == Status::kOk);
     CHECK(ours->Check() == Status::kOk);
     REQUIRE(truncate((ours.path() + "/" + file).c_str(), 4096) == 0);
     // Whoever goes on meets it; nothing crashes.
     for (int i = 0; i < 3; ++i) {
       (void)ann.agent.TrySend(&route, {.body = test::PatternBody(1, 900)}, nullptr);
       (void)test::TakeLetter(ann.agent);
+      (void)ann.agent.TryPublish(topic, {.body = "news"}, nullptr);
     }
     CHECK(ann.participant.CheckLease() == Status::kCorrupt);
     CHECK(ours->Check() == Status::kCorrupt);

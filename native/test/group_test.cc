@@ -259,5 +259,22 @@ TEST_CASE("Agent.TrySend only if idle: of senders at the same time at most one i
   CHECK(most == 1);
 }
 
+TEST_CASE("Group.LeastLoaded: who waits or just began is at work; who paused or ended is not") {
+  Company company;
+  Agent& self = company.Join({.name = "self"});
+  Agent& worker = company.Join({.name = "worker", .team = "t"});
+  const Group team(company.fabric.get(), GroupKind::kTeam, "t", self.entry());
+  AgentRecord record;
+  for (const AgentState state :
+       {AgentState::kSpawned, AgentState::kWorking, AgentState::kWaiting}) {
+    worker.SetState(state);
+    CHECK(team.LeastLoaded(kWorkLane, false, 0, &record) == Status::kOk);
+  }
+  for (const AgentState state : {AgentState::kPaused, AgentState::kComplete, AgentState::kFailed}) {
+    worker.SetState(state);
+    CHECK(team.LeastLoaded(kWorkLane, false, 0, &record) == Status::kNoReader);
+  }
+}
+
 }  // namespace
 }  // namespace cfc

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -779,6 +780,31 @@ void CheckPercentiles(const char* distribution, Draw&& draw) {
   CHECK(histogram.Sum() == doctest::Approx(sum));
   CHECK(histogram.Min() == values.front());
   CHECK(histogram.Max() == values.back());
+}
+
+TEST_CASE("Histogram: words of a damaged region count for nothing, or for as much as can be") {
+  const double kStrange[] = {-1, std::numeric_limits<double>::infinity(),
+                             -std::numeric_limits<double>::infinity(),
+                             std::numeric_limits<double>::quiet_NaN(), 1e300};
+  for (const double strange : kStrange) {
+    CAPTURE(strange);
+    std::vector<std::atomic<uint64_t>> words(HistogramShape::kWords);
+    HistogramOver<SharedWords> damaged{SharedWords(words.data())};
+    damaged.Reset();
+    damaged.Record(5);
+    for (auto& word : words) word.store(std::bit_cast<uint64_t>(strange));
+    CHECK(damaged.Count() == 0);
+    for (const double value : {damaged.Sum(), damaged.Min(), damaged.Max()}) {
+      CHECK(value >= 0);
+      CHECK(value <= 1e300);
+    }
+    CHECK(damaged.Percentile(50) == 0);
+    Histogram sum;
+    sum.Reset();
+    sum.Record(7);
+    sum.Merge(damaged);
+    CHECK(sum.Count() == 1);
+  }
 }
 
 }  // namespace
