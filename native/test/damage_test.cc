@@ -23,6 +23,10 @@ using test::Watchdog;
 
 constexpr uint32_t kInputs = test::kThreadSanitized ? 150 : test::kSanitized ? 600 : 6000;
 
+// Under ThreadSanitizer an atomic store is a function that holds a lock: the handler of the SIGBUS
+// that a truncated file raises inside of it waited for that lock for ever.
+constexpr bool kTruncates = !test::kThreadSanitized;
+
 TEST_CASE("Damage: files changed before they are opened, or while they are in use") {
   const TempBase base;
   World world(base.path());
@@ -35,7 +39,7 @@ TEST_CASE("Damage: files changed before they are opened, or while they are in us
       for (uint32_t i = 0; i < count; ++i) {
         Change change = {};
         change.file = static_cast<uint8_t>(random());
-        change.how = static_cast<uint8_t>(random() & (seed % 50 == 0 ? 0xff : 0x87));
+        change.how = static_cast<uint8_t>(random() & (kTruncates && seed % 50 == 0 ? 0xff : 0x87));
         change.at = static_cast<uint16_t>(random());
         change.value = static_cast<uint32_t>(random()) >> random() % 32;
         world.Apply(change);
