@@ -68,6 +68,7 @@ bool Group::Seems(const Entry& entry) const noexcept {
     return false;
   }
   if (field_ < 0) return true;
+  if (bytes_ == kNoLength) return false;  // a damaged entry may have that length
   const uint64_t lengths = entry.lengths.load(std::memory_order_relaxed);
   if (static_cast<uint8_t>(lengths >> (8 * field_)) != bytes_) return false;
   const NativeMemory::Word* const texts[] = {entry.name, entry.role, entry.team, entry.parent};

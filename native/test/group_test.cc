@@ -259,6 +259,17 @@ TEST_CASE("Agent.TrySend only if idle: of senders at the same time at most one i
   CHECK(most == 1);
 }
 
+TEST_CASE("Group.ForEach: a damaged length matches no group, not even one of nobody") {
+  // Once, 255 was taken for the length that says "no parent", and eight words too many compared.
+  Company company;
+  Agent& self = company.Join({.name = "self"});
+  const Agent& other = company.Join({.name = "other"});
+  company.fabric.get()->entries()[other.entry()].lengths.store(~uint64_t{0});
+  for (const GroupKind kind : {GroupKind::kParent, GroupKind::kPeers, GroupKind::kChildren}) {
+    CHECK(company.Members(kind, "", self).empty());
+  }
+}
+
 TEST_CASE("Group.LeastLoaded: who waits or just began is at work; who paused or ended is not") {
   Company company;
   Agent& self = company.Join({.name = "self"});
