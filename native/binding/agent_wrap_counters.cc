@@ -9,7 +9,8 @@ namespace cfc::binding {
 // buffer itself is collected. Empty where the worker is being terminated.
 Napi::ArrayBuffer AgentWrap::WritableBuffer(double* values, size_t count) {
   using Keep = std::shared_ptr<std::shared_ptr<Fabric>>;
-  auto keep = std::make_shared<std::shared_ptr<Fabric>>(fabric_);
+  // Not make_shared: it needs a symbol of a newer libstdc++ than the floor allows.
+  Keep keep(new std::shared_ptr<Fabric>(fabric_));
   auto* const of_buffer = new Keep(keep);
   const auto buffer = Napi::ArrayBuffer::New(
       Env(), values, count * sizeof(double), [](Napi::Env, void*, Keep* kept) { delete kept; },
