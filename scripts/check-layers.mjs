@@ -30,7 +30,7 @@ const publicEntries = ['src/index', 'src/core/index', 'src/metrics/index'];
 // Packages and where they may be used; Node's own modules may be used anywhere.
 const packages = {
   'node-gyp-build': ['src/core/'],
-  commander: ['src/cli/'],
+  commander: ['src/cli/', 'test/'],
   yaml: ['src/topology/', 'test/'],
   zod: ['src/topology/'],
   cfc: ['bench/', 'examples/', 'test/'],

@@ -100,6 +100,7 @@ class Worker {
           if (Signals::Pending()) return true;
           status = agent_.TryTake(TakeFilter::kAll, delivery);
           if (status != Status::kEmpty) return true;
+          if (longest == nullptr) return false;  // only spinning
           *longest = agent_.ClearTheWay();
           status = agent_.TryTake(TakeFilter::kAll, delivery);
           return status != Status::kEmpty;

@@ -94,7 +94,7 @@ class WantsOf {
       for (uint32_t i = 0, looked_at = 0; looked_at < 2 * per_class_ && wanting > 0 && cells > 0;
            ++looked_at, i = i + 1 < per_class_ ? i + 1 : 0) {
         if (!wants(i)) continue;
-        if (before > 0) {
+        if (before > 0 && looked_at < per_class_) {  // some may have got room meanwhile
           --before;
           continue;
         }

@@ -258,6 +258,18 @@ describe('cfc map', () => {
     fabric.check();
   });
 
+  // A worker that spun for its next task read past the end of what it was given, and died; as it
+  // held nothing then, only its PID told.
+  test('is done by the workers that it began with, task upon task', async () => {
+    const { stdout } = await cli(['map', '--workers', '2', '--', 'sh', '-c', 'echo $PPID'], {
+      dir: testDirectory(),
+      input: range(400).join('\n'),
+    });
+    const workers = new Set(jsonLines(stdout).map(({ stdout: pid }) => pid));
+    expect(jsonLines(stdout)).toHaveLength(400);
+    expect(workers.size).toBeLessThanOrEqual(2);
+  });
+
   test('uses all of its workers', async () => {
     const { stdout } = await cli(
       ['map', '--workers', '6', '--topology', 'hybrid', '--coordinators', '2', '--', 'sleep'],
