@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Elsewhere, startChild } from '../support/child.js';
-import { asStranger, needs, onTmpfs, stranger } from '../support/environment.js';
+import { asStranger, needs, onTmpfs, openToOthers, stranger } from '../support/environment.js';
 import { evidenceOf } from '../support/evidence.js';
 import { testDirectory } from '../support/fabric.js';
 
@@ -181,7 +181,7 @@ describe('Another user', () => {
           dir: testDirectory(),
           args: { uid, stranger: asStranger(), intrude },
           env: { CFC_DIR: '' },
-          wrapper: onTmpfs('/dev/shm', 'size=32m,mode=1777'),
+          wrapper: [...onTmpfs('/dev/shm', 'size=32m,mode=1777'), ...openToOthers()],
         },
       );
 
@@ -209,7 +209,7 @@ describe('Another user', () => {
         dir: testDirectory(),
         args: { uid, stranger: asStranger(), squats },
         env: { CFC_DIR: '' },
-        wrapper: onTmpfs('/dev/shm', 'size=32m,mode=1777'),
+        wrapper: [...onTmpfs('/dev/shm', 'size=32m,mode=1777'), ...openToOthers()],
       });
 
       for (const name of Object.keys(squats)) {

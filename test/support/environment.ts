@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { TestContext } from 'vitest';
 import { root } from './child.js';
 
@@ -39,6 +39,34 @@ export function unshare(...options: readonly string[]): string[] {
 export function onTmpfs(dir: string, options: string): string[] {
   const script = `mount -t tmpfs -o ${options} cfc-test "$0" && exec "$@"`;
   return [...unshare('--mount'), 'sh', '-c', script, dir];
+}
+
+/**
+ * Runs what follows, which is in a mount namespace of its own, where other users reach this
+ * repository and Node although both may lie in somebody's home: root's is closed to others, and the
+ * strangers failed for that in a clone below it.
+ */
+export function openToOthers(): string[] {
+  const paths = [root, dirname(dirname(process.execPath))];
+  const closed = new Set(paths.flatMap((path) => closedAbove(path) ?? []));
+  if (closed.size === 0) return [];
+  const script = `
+    aside=$(mktemp -d) && mkdir "$aside/0" "$aside/1"
+    mount --bind "$0" "$aside/0" && mount --bind "$1" "$aside/1" || exit
+    for folder in ${[...closed].map((_, i) => `"$${i + 2}"`).join(' ')}; do
+      mount -t tmpfs -o mode=755 cfc-test "$folder" || exit
+    done
+    mkdir -p "$0" "$1" && mount --bind "$aside/0" "$0" && mount --bind "$aside/1" "$1" || exit
+    umount "$aside/0" "$aside/1" && rm -r "$aside" && cd "$0" || exit
+    shift ${closed.size + 1}; exec "$@"`;
+  return ['sh', '-c', script, ...paths, ...closed];
+}
+
+/** The topmost folder above `path` that other users can't go through. */
+function closedAbove(path: string): string | undefined {
+  const above = dirname(path);
+  if (above === path) return undefined;
+  return closedAbove(above) ?? (statSync(above).mode & 1 ? undefined : above);
 }
 
 /** Runs what follows in a PID namespace of its own, as its first process; it goes with that. */
