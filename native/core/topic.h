@@ -85,6 +85,7 @@ class Subscription {
   // Whether Next would give something. longest: as with Agent::HasMail, null unless our participant
   // has parked; the next publish rings it from here on.
   bool HasEvent(int64_t* longest) noexcept;
+  bool CrowdedAndBusy() const noexcept;
   // Blocks until there is an event. kOk, kTimedOut.
   Status WaitEvent(Deadline deadline) noexcept;
 
