@@ -16,6 +16,7 @@
       'native/core/mail.cc',
       'native/core/metrics.cc',
       'native/core/participant.cc',
+      'native/core/process_usage.cc',
       'native/core/reaper.cc',
       'native/core/region.cc',
       'native/core/slab.cc',
@@ -23,6 +24,7 @@
       'native/core/topic_publish.cc',
       'native/core/topic_store.cc',
       'native/core/topic_subscribe.cc',
+      'native/core/topic_tail.cc',
       'native/core/trace.cc',
     ],
     'binding_sources': [
@@ -33,6 +35,7 @@
       'native/binding/agent_wrap_receive.cc',
       'native/binding/agent_wrap_topic.cc',
       'native/binding/fabric_wrap.cc',
+      'native/binding/fabric_wrap_sample.cc',
       'native/binding/fabric_wrap_trace.cc',
       'native/binding/loop_waiter.cc',
       'native/binding/old_glibc.cc',

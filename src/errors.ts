@@ -142,6 +142,10 @@ const catalogue = {
     message: 'an agent could not be started',
     hint: 'details have the command; run it by hand to see what it says',
   },
+  ERR_CFC_EXPORT_IO: {
+    message: 'a file of metrics cannot be read or written',
+    hint: 'cause says why; agents go on, and counters lose nothing meanwhile',
+  },
   ERR_CFC_TOPOLOGY_INVALID: {
     message: 'the topology is not valid',
     hint: 'details.problems says what is wrong, and where; docs/topology.md has every key',

@@ -4,6 +4,7 @@ import { type MessageTrace, type PeekedMessage, parseMessageId } from './core/me
 import type { Census, NativeAgentRecord, NativeFabricOptions, SweepReport } from './core/native.js';
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
+import { Sampler, type SamplerOptions } from './metrics/sampler.js';
 import type { Topology } from './topology/topology.js';
 
 /** Capacities of a fabric; what is left out comes from the profile. */
@@ -78,6 +79,11 @@ export interface JoinOptions {
    * false for a short visit under the same incarnation.
    */
   fence?: boolean;
+  /**
+   * Count what it does, for `snapshot` and `cfc/metrics`. Default true, or what the environment
+   * variable `CFC_METRICS=off` says.
+   */
+  metrics?: boolean;
 }
 
 /** Alive; or dead, proven by the kernel; or left: nobody holds the name, messages wait for one. */
@@ -282,10 +288,24 @@ export class Fabric implements AsyncDisposable {
     return this.#region.sweep();
   }
 
-  /** Where it lies, how large it is. */
-  info(): { name: string; path: string; sharedBytes: number; maxAgents: number } {
-    const { name, path, sharedBytes, maxAgents } = this.#region.info();
-    return { name, path, sharedBytes, maxAgents };
+  /**
+   * What says every few seconds what all agents did meanwhile: see `cfc/metrics`. Ends with this
+   * object.
+   */
+  sampler(options?: SamplerOptions): Sampler {
+    return new Sampler(this.#region, options);
+  }
+
+  /** Where it lies, how large it is, since when. */
+  info(): {
+    name: string;
+    path: string;
+    sharedBytes: number;
+    maxAgents: number;
+    createdAt: Date;
+  } {
+    const { name, path, sharedBytes, maxAgents, createdAtMs } = this.#region.info();
+    return { name, path, sharedBytes, maxAgents, createdAt: new Date(createdAtMs) };
   }
 
   /**

@@ -23,7 +23,8 @@ Napi::Object Constants(Napi::Env env) {
   out.Set("maxLaneCells", kMaxLaneCells);
   out.Set("blockValues", kBlockValues);
   out.Set("predefinedMetrics", kPredefined);
-  out.Set("repliesLateMetric", static_cast<uint32_t>(Metric::kRepliesLate));
+  out.Set("sampleColumns", static_cast<uint32_t>(kSampleColumns));
+  out.Set("boxColumns", static_cast<uint32_t>(kBoxColumns));
   out.Set("histogramMinValue", HistogramShape::kMinValue);
   out.Set("histogramMaxValue", HistogramShape::kMaxValue);
   out.Set("histogramSubBits", HistogramShape::kSubBits);

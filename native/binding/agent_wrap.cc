@@ -18,6 +18,7 @@ constexpr uint32_t kDropOldestBit = 32;
 constexpr uint32_t kReceiptBit = 64;
 constexpr uint32_t kCorrelatesBit = 128;
 constexpr uint32_t kOnlyIfIdleBit = 256;
+constexpr uint32_t kWaitsBit = 512;
 
 constexpr size_t kMostTypes = 4096;  // remembered at a time
 
@@ -40,6 +41,7 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::WaitRoom>("waitRoom"),
                       InstanceMethod<&AgentWrap::StopWaitRoom>("stopWaitRoom"),
                       InstanceMethod<&AgentWrap::WaitVerdict>("waitVerdict"),
+                      InstanceMethod<&AgentWrap::NoteSendWait>("noteSendWait"),
                       InstanceMethod<&AgentWrap::Verdict>("verdict"),
                       InstanceMethod<&AgentWrap::ReaderLives>("readerLives"),
                       InstanceMethod<&AgentWrap::Members>("members"),
@@ -92,6 +94,7 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     spec.mailbox_cells = static_cast<uint32_t>(
         std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")), uint64_t{kMaxLaneCells} + 1));
     spec.fence = ToBool(spec_object.Get("fence"));
+    spec.counts = ToBool(spec_object.Get("counts"));
     status = agent_.Join(&owner->participant(), spec, &failure);
   }
   if (status != Status::kOk) {
@@ -226,6 +229,7 @@ Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoi
                        : options & kDropOldestBit ? FullPolicy::kDropOldest
                                                   : FullPolicy::kReject;
   message->wants_receipt = options & kReceiptBit;
+  message->waits = options & kWaitsBit;
   if (options & kCorrelatesBit)
     message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
   return Status::kOk;
@@ -371,6 +375,19 @@ Napi::Value AgentWrap::StopWaitRoom(const Napi::CallbackInfo& info) {
     if (cfc::Route* const route = RouteAt(index)) agent_.WithdrawRoom(route, lane);
     AnnounceWaits();
     break;
+  }
+  return info.Env().Undefined();
+}
+
+// noteSendWait(waitedMs, refused): a send that said `waits` has found its end; with a negative time
+// it was refused without a wait
+Napi::Value AgentWrap::NoteSendWait(const Napi::CallbackInfo& info) {
+  const double waited_ms = ToDouble(info[0]);
+  if (!owner_) return info.Env().Undefined();
+  if (waited_ms < 0) {
+    agent_.NoteRefused(ToUint32(info[1]));
+  } else {
+    agent_.NoteSendWait(static_cast<int64_t>(waited_ms * 1e6), ToUint32(info[1]));
   }
   return info.Env().Undefined();
 }

@@ -33,6 +33,14 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   // By FabricWrap: something that JavaScript waits for is there.
   bool Look(int64_t* longest) noexcept;
   void Leave() noexcept;
+  // By FabricWrap: how the loop slept and worked.
+  void NoteSleep(int64_t slept_ns, bool woken) noexcept {
+    if (expects_ != 0) agent_.NoteSleep(slept_ns, woken);
+  }
+  void NoteTurn(int64_t busy_ns) noexcept {
+    agent_.counters().Add(Metric::kLoopTurns, 1);
+    agent_.counters().Add(Metric::kLoopBusyNs, static_cast<double>(busy_ns));
+  }
   // By FabricWrap, before JavaScript is called: the loop woke, so who waits for room has its turn.
   void TakeTurn() noexcept {
     for (const RoomWait& wait : room_waits_) {
@@ -50,6 +58,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value BatchLimit(const Napi::CallbackInfo& info);
   Napi::Value WaitRoom(const Napi::CallbackInfo& info);
   Napi::Value StopWaitRoom(const Napi::CallbackInfo& info);
+  Napi::Value NoteSendWait(const Napi::CallbackInfo& info);
   Napi::Value WaitVerdict(const Napi::CallbackInfo& info);
   Napi::Value Verdict(const Napi::CallbackInfo& info);
   Napi::Value ReaderLives(const Napi::CallbackInfo& info);

@@ -1,6 +1,7 @@
 #include "fabric_wrap.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <map>
 #include <string>
 
@@ -94,6 +95,11 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
        InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
        InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
        InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
+       InstanceMethod<&FabricWrap::Sample>("sample"),
+       InstanceMethod<&FabricWrap::SampleBoxes>("sampleBoxes"),
+       InstanceMethod<&FabricWrap::SampleHistogram>("sampleHistogram"),
+       InstanceMethod<&FabricWrap::ReadTopic>("readTopic"),
+       InstanceMethod<&FabricWrap::Describe>("describe"),
        InstanceMethod<&FabricWrap::Close>("close")});
 }
 
@@ -130,7 +136,13 @@ Status FabricWrap::Register(Failure* failure) {
   if (status != Status::kOk) return status;
   waiter_ = LoopWaiter::Create(
       Env(), participant.get(), [this](int64_t* longest) { return Look(longest); },
-      [this](Status failed) { CallReady(failed); });
+      [this](Status failed) { CallReady(failed); },
+      [this](int64_t busy_ns, int64_t slept_ns, bool woken) {
+        for (AgentWrap* const agent : agents_) {
+          agent->NoteTurn(busy_ns);
+          if (slept_ns > 0) agent->NoteSleep(slept_ns, woken);
+        }
+      });
   if (!waiter_) {
     return Fail(failure, Status::kSystem, "mkfifoat", fabric_->directory().path(),
                 "the FIFO that wakes the event loop");
@@ -188,6 +200,10 @@ Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
   const FabricOptions& options = fabric_->options();
   out.Set("name", fabric_->name());
   out.Set("path", fabric_->directory().path());
+  char id[33] = {};
+  for (int i = 0; i < 16; ++i) std::snprintf(id + 2 * i, 3, "%02x", fabric_->uuid()[i]);
+  out.Set("id", id);
+  out.Set("createdAtMs", static_cast<double>(fabric_->created_at_ms()));
   out.Set("maxAgents", options.max_agents);
   out.Set("maxParticipants", options.max_participants);
   out.Set("mailboxCells", options.mailbox_cells);
@@ -451,6 +467,7 @@ Napi::Value FabricWrap::Close(const Napi::CallbackInfo& info) {
 void DefineFabricFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("destroyFabric", Napi::Function::New<Destroy>(env));
   exports.Set("memoryFor", Napi::Function::New<MemoryFor>(env));
+  exports.Set("processUsage", Napi::Function::New<ProcessUsageOf>(env));
   exports.Set("defaultBase", Napi::Function::New<DefaultBase>(env));
 }
 

@@ -15,6 +15,36 @@
 
 namespace cfc::binding {
 
+// What a row of sample() has, in this order, before the metrics; src/core/native.ts names them.
+enum SampleColumn : uint32_t {
+  kSampleEntry,
+  kSampleUid,       // of the participant that holds it, 0: nobody
+  kSampleLife,      // changes with each owner of the counters
+  kSampleLiveness,  // 0 left, 1 dead, 2 alive; -1: the name is gone, its counts are not
+  kSamplePid,
+  kSampleStartTicks,
+  kSampleIncarnation,
+  kSampleRestarts,
+  kSampleJoinedAtMs,
+  kSampleProgressAtMs,
+  kSampleState,
+  kSampleBox,
+  kSampleNaming,  // changes with the name
+  kSampleColumns
+};
+enum BoxColumn : uint32_t {
+  kBoxId,
+  kBoxEntry,
+  kBoxDepth,
+  kBoxCapacity,
+  kBoxLeased,
+  kBoxAcked,
+  kBoxDropped,
+  kBoxDeadLettered,
+  kBoxColumns
+};
+constexpr uint32_t kUsageColumns = 4;
+
 class AgentWrap;
 
 class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
@@ -44,6 +74,12 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Metrics(const Napi::CallbackInfo& info);
   Napi::Value ReadMetrics(const Napi::CallbackInfo& info);
   Napi::Value ReadHistogram(const Napi::CallbackInfo& info);
+  // fabric_wrap_sample.cc
+  Napi::Value Sample(const Napi::CallbackInfo& info);
+  Napi::Value SampleBoxes(const Napi::CallbackInfo& info);
+  Napi::Value SampleHistogram(const Napi::CallbackInfo& info);
+  Napi::Value ReadTopic(const Napi::CallbackInfo& info);
+  Napi::Value Describe(const Napi::CallbackInfo& info);
   Napi::Value RegisterMetric(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
 
@@ -62,6 +98,9 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
 
 // create(base, name, options), open(base, name), openOrCreate(base, name, options) → external
 // handle for the constructor; destroy(base, name).
+// processUsage(pids: Float64Array, count, out: Float64Array): rows of own bytes, descriptors, CPU
+// time in ms and start in ticks; NaN where there is no such process
+Napi::Value ProcessUsageOf(const Napi::CallbackInfo& info);
 void DefineFabricFunctions(Napi::Env env, Napi::Object exports);
 
 }  // namespace cfc::binding

@@ -15,19 +15,22 @@ uv_handle_t* Base(Handle* handle) noexcept {
 
 }  // namespace
 
-LoopWaiter::LoopWaiter(uv_loop_t* loop, Participant* participant, Look look, Ready ready) noexcept
+LoopWaiter::LoopWaiter(uv_loop_t* loop, Participant* participant, Look look, Ready ready,
+                       Turned turned) noexcept
     : loop_(loop),
       participant_(participant),
       look_(static_cast<Look&&>(look)),
-      call_ready_(static_cast<Ready&&>(ready)) {}
+      call_ready_(static_cast<Ready&&>(ready)),
+      turned_(static_cast<Turned&&>(turned)) {}
 
-LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look look, Ready ready) {
+LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look look, Ready ready,
+                               Turned turned) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok || !loop) return nullptr;
   const int bell = participant->BellDescriptor();
   if (bell < 0) return nullptr;
-  auto* const waiter =
-      new LoopWaiter(loop, participant, static_cast<Look&&>(look), static_cast<Ready&&>(ready));
+  auto* const waiter = new LoopWaiter(loop, participant, static_cast<Look&&>(look),
+                                      static_cast<Ready&&>(ready), static_cast<Turned&&>(turned));
   if (uv_poll_init(loop, &waiter->poll_, bell) != 0) {
     delete waiter;
     return nullptr;
@@ -155,11 +158,17 @@ void LoopWaiter::Call() noexcept {
 }
 
 void LoopWaiter::OnCheck() noexcept {
+  const int64_t now_ns = MonotonicNs();
+  int64_t slept_ns = 0;
   if (parked_) {
     participant_->Unpark();
     parked_ = false;
-    participant_->spin().Slept(MonotonicNs() - parked_at_ns_);
+    slept_ns = now_ns - parked_at_ns_;
+    participant_->spin().Slept(slept_ns);
   }
+  // From one poll to the next: what comes meanwhile waits for as long.
+  if (turn_began_ns_ != 0) turned_(now_ns - slept_ns - turn_began_ns_, slept_ns, readable_);
+  turn_began_ns_ = now_ns;
   uv_idle_stop(&idle_);
   // Drained while unparked: after parking it would swallow the byte of a ring already given.
   if (readable_) {

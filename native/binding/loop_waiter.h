@@ -26,15 +26,21 @@ class LoopWaiter {
   // Called from the loop: kOk, or why whoever waits here waits in vain.
   using Ready = std::function<void(Status)>;
 
+  // Of each turn of the loop: how long it worked, then (0: not at all) slept, and whether somebody
+  // woke it.
+  using Turned = std::function<void(int64_t busy_ns, int64_t slept_ns, bool woken)>;
+
   // Null where the loop or the FIFO could not be had; errno says why.
-  static LoopWaiter* Create(Napi::Env env, Participant* participant, Look look, Ready ready);
+  static LoopWaiter* Create(Napi::Env env, Participant* participant, Look look, Ready ready,
+                            Turned turned);
   void Close() noexcept;
 
   // While watching, the loop sleeps here and stays alive.
   void Watch(bool watching) noexcept;
 
  private:
-  LoopWaiter(uv_loop_t* loop, Participant* participant, Look look, Ready ready) noexcept;
+  LoopWaiter(uv_loop_t* loop, Participant* participant, Look look, Ready ready,
+             Turned turned) noexcept;
   ~LoopWaiter() = default;
 
   void OnPrepare() noexcept;
@@ -47,6 +53,8 @@ class LoopWaiter {
   Participant* participant_;
   Look look_;
   Ready call_ready_;
+  Turned turned_;
+  int64_t turn_began_ns_ = 0;
   uv_poll_t poll_;
   uv_prepare_t prepare_;
   uv_check_t check_;

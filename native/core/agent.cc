@@ -84,7 +84,7 @@ Status Agent::Enter(const AgentSpec& spec, Failure* failure) noexcept {
   const uint64_t word = entry.word.load();
   fabric.mail().Own(me, ref);
   CFC_FAIL_POINT("join.owned");
-  return BeginLife(index, word);
+  return BeginLife(index, word, spec.counts);
 }
 
 Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept {
@@ -113,10 +113,10 @@ Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcep
   }
   entry.incarnation.store((life + (spec.fence ? 1 : 0)) << 1);
   CFC_FAIL_POINT("takeover.incarnation");
-  return BeginLife(record.entry, record.word);
+  return BeginLife(record.entry, record.word, spec.counts);
 }
 
-Status Agent::BeginLife(uint32_t index, uint64_t entry_word) noexcept {
+Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexcept {
   Fabric& fabric = participant_->fabric();
   Entry& entry = fabric.entries()[index];
   entry_ = index;
@@ -143,6 +143,9 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word) noexcept {
   // Busy only where two of us hold one name, which the holder word rules out; then nothing counts.
   counters_ = CounterBlock();
   (void)fabric.metrics().TakeBlock(index, participant_->uid(), &counters_);
+  if (!counts) counters_ = CounterBlock();
+  woken_ = false;
+  until_sample_ = 0;
   control_burst_ = 0;
   slab_bytes_ = 0;
   suspects_.count = 0;

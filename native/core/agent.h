@@ -43,6 +43,7 @@ struct Outgoing {
   uint8_t flags = 0;
   MessageId correlation = {};
   bool wants_receipt = false;  // ring us when it is settled
+  bool waits = false;          // where there is no room its sender waits: that is no refusal yet
 };
 
 // What a sender is told: the id, and where the message stands until it is settled.
@@ -134,6 +135,12 @@ class Agent {
   uint32_t incarnation() const noexcept { return incarnation_; }
   const MailboxView& mailbox() const noexcept { return view_; }
   CounterBlock& counters() noexcept { return counters_; }
+  // By whoever waits for room for us, in tries that say `waits`: it took so long, and `refused`
+  // messages were given up in the end, or none.
+  void NoteSendWait(int64_t waited_ns, uint32_t refused) noexcept;
+  void NoteRefused(uint32_t messages) noexcept;
+  // By whoever sleeps for us: it slept so long, and was woken (or not, where mail came before).
+  void NoteSleep(int64_t slept_ns, bool woken) noexcept;
   void SetState(AgentState state) noexcept;
   // This agent made progress of its own (a beat), besides what it receives and acks.
   void Progress() noexcept;
@@ -249,7 +256,8 @@ class Agent {
   void CloseTopics() noexcept;
   Status TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept;
   Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
-  Status BeginLife(uint32_t entry, uint64_t entry_word) noexcept;
+  Status BeginLife(uint32_t entry, uint64_t entry_word, bool counts) noexcept;
+  void Sample(const Delivery& delivery) noexcept;
   bool AddReader() noexcept;
   // The box is still the one that we joined.
   bool StillMine() const noexcept { return view_.Is(MailboxRefGeneration(mailbox_ref_)); }
@@ -276,6 +284,8 @@ class Agent {
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;
   CounterBlock counters_;
+  bool woken_ = false;         // it slept, and has taken nothing since
+  uint32_t until_sample_ = 0;  // deliveries to go before the next whose latency is looked at
   BurstClock clock_;
   uint64_t cursor_[kLanes] = {};
   uint32_t leased_[kLanes] = {};

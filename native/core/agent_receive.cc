@@ -14,6 +14,10 @@ namespace {
 constexpr uint32_t kControlBurst = 16;
 // How many cells ahead a reader fetches, where that many wait.
 constexpr uint32_t kPrefetchCells = 2;
+// Of so many deliveries one has its latency looked at.
+constexpr uint32_t kSampleEvery = 64;
+// Beyond it somebody set the clock, or nobody was there to receive.
+constexpr int64_t kLongestLatencyNs = 3'600'000'000'000;
 
 constexpr auto kNowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
 
@@ -94,6 +98,8 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       counters_.Add(Metric::kMessagesReceived, 1);
       counters_.Add(Metric::kBytesReceived, out->body_bytes);
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
+      if (woken_ || until_sample_ == 0) Sample(*out);
+      --until_sample_;
       // Of several readers the sender woke one: if there is more, that one wakes the next.
       if (view_.words->readers[1].load() != 0 &&
           lane.Look(filter, kNowMs, cursor_[index], nullptr).status == Status::kOk) {
@@ -105,6 +111,32 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
   control_burst_ = 0;
   if (delay_ms) *delay_ms = delay;
   return capped ? Status::kFull : Status::kEmpty;
+}
+
+void Agent::NoteSleep(int64_t slept_ns, bool woken) noexcept {
+  counters_.Add(Metric::kReceiveWaits, 1);
+  counters_.Add(Metric::kReceiveWaitNs, static_cast<double>(slept_ns));
+  if (!woken) return;
+  counters_.Add(Metric::kWakes, 1);
+  woken_ = true;
+}
+
+// How long a message took from its sender to here: of one in a few, and of each that woke us, as a
+// look at the clock costs a tenth of a message.
+void Agent::Sample(const Delivery& delivery) noexcept {
+  const int64_t took_ns = RealTimeNs() - static_cast<int64_t>(delivery.sent_at_ns);
+  // The wall clock may be set, and what comes again was sent long ago.
+  const bool sane = took_ns >= 0 && took_ns < kLongestLatencyNs && delivery.attempt == 0;
+  if (sane && until_sample_ == 0) {
+    counters_.Add(Metric::kLatencySamples, 1);
+    counters_.Add(Metric::kLatencyNs, static_cast<double>(took_ns));
+  }
+  if (sane && woken_) {
+    counters_.Add(Metric::kWakeSamples, 1);
+    counters_.Add(Metric::kWakeLatencyNs, static_cast<double>(took_ns));
+  }
+  woken_ = false;
+  if (until_sample_ == 0) until_sample_ = kSampleEvery;
 }
 
 void Agent::PrefetchBehind(LaneIndex index, uint64_t position) noexcept {
@@ -168,8 +200,11 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
   uint32_t delay_ms = 0;
   Status status = TryTake(TakeFilter::kAll, out, &delay_ms);
   if (status != Status::kEmpty) return status;
+  const int64_t began_ns = MonotonicNs();
+  const uint64_t sleeps = participant_->sleeps();
   const Status waited = participant_->WaitUntil(
       [&](int64_t* longest) {
+        if (participant_->sleeps() != sleeps) woken_ = true;
         status = TryTake(TakeFilter::kAll, out, &delay_ms);
         if (status != Status::kEmpty) return true;
         if (longest == nullptr) return false;
@@ -183,7 +218,10 @@ Status Agent::Receive(Delivery* out, Deadline deadline) noexcept {
         return status != Status::kEmpty;
       },
       [this] { return WorthALook(); }, deadline);
+  counters_.Add(Metric::kReceiveWaits, 1);
+  counters_.Add(Metric::kReceiveWaitNs, static_cast<double>(MonotonicNs() - began_ns));
   if (waited == Status::kOk) counters_.Add(Metric::kWakes, 1);
+  woken_ = false;
   return waited == Status::kOk ? status : waited;
 }
 

@@ -23,6 +23,11 @@ constexpr int64_t kFirstRoomSleepNs = 1'000'000;
 // Not by HasSpace: a hole that a stopped sender left ahead of the tail takes one cell, not all.
 uint64_t FreeCells(const Lane& ring) noexcept { return ring.capacity() - ring.Depth(); }
 
+// Only what others free by and by is worth waiting for.
+bool IsFull(Status status) noexcept {
+  return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota;
+}
+
 }  // namespace
 
 Status Agent::Resolve(Route* route) noexcept {
@@ -177,6 +182,17 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   CFC_FAIL_POINT("copy.payload");
 }
 
+void Agent::NoteRefused(uint32_t messages) noexcept {
+  counters_.Add(Metric::kMessagesRefused, messages);
+}
+
+void Agent::NoteSendWait(int64_t waited_ns, uint32_t refused) noexcept {
+  counters_.Add(Metric::kSendWaits, 1);
+  counters_.Add(Metric::kSendWaitNs, static_cast<double>(waited_ns));
+  counters_.Add(refused == 0 ? Metric::kSendWaitsPaid : Metric::kSendWaitsFailed, 1);
+  if (refused > 0) NoteRefused(refused);
+}
+
 Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
   Status status = Check(message);
   if (status != Status::kOk) return status;
@@ -185,7 +201,7 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
   ChunkRef chunk;
   status = Place(message, &chunk);
   if (status != Status::kOk) {
-    counters_.Add(Metric::kMessagesRefused, 1);
+    if (!message.waits || !IsFull(status)) NoteRefused(1);
     return status;
   }
   const uint64_t number = participant_->NextNumber();
@@ -224,19 +240,16 @@ Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) n
     return Status::kOk;
   }
   if (chunk != 0) fabric.slab().GiveBack(me, chunk);
-  counters_.Add(Metric::kMessagesRefused, 1);
+  if (!message.waits || !IsFull(status)) NoteRefused(1);
   return status;
 }
 
 Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
                    Receipt* receipt) noexcept {
-  // Only what others free by and by is worth waiting for.
-  const auto full = [](Status status) {
-    return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota;
-  };
-  Status status = TrySend(route, message, receipt);
-  if (!full(status)) return status;
-  counters_.Add(Metric::kSendWaits, 1);
+  Outgoing patient = message;
+  patient.waits = true;
+  Status status = TrySend(route, patient, receipt);
+  if (!IsFull(status)) return status;
   const int64_t began_ns = MonotonicNs();
   const uint64_t sleeps = participant_->sleeps();
   int64_t sleep_ns = 0;
@@ -244,13 +257,13 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
       [&](int64_t* longest) {
         if (longest) AnnounceRoom(route, message.lane, /*several=*/false);
         route->in_turn = participant_->sleeps() != sleeps;
-        status = TrySend(route, message, receipt);
+        status = TrySend(route, patient, receipt);
         if (longest) {
           // Chunks of the slab come free in other lanes too, without a ring for us.
           sleep_ns = NextRoomSleepNs(sleep_ns);
           *longest = status == Status::kFull || sleep_ns < kSuspectNs ? sleep_ns : kSuspectNs;
         }
-        return !full(status);
+        return !IsFull(status);
       },
       [&] {
         return status != Status::kFull || route->entry == kNoEntry ||
@@ -260,7 +273,7 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
       deadline);
   route->in_turn = false;
   WithdrawRoom(route, message.lane);
-  counters_.Add(Metric::kSendWaitNs, static_cast<double>(MonotonicNs() - began_ns));
+  NoteSendWait(MonotonicNs() - began_ns, waited == Status::kOk ? 0 : 1);
   return waited == Status::kOk ? status : waited;
 }
 
@@ -397,7 +410,7 @@ Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t coun
   *accepted = done;
   if (done == count) return Status::kOk;
   give_back_chunks(done);
-  counters_.Add(Metric::kMessagesRefused, static_cast<double>(count - done));
+  if (done > 0 || !messages[0].waits || !IsFull(status)) NoteRefused(count - done);
   return status == Status::kOk || done > 0 ? Status::kBusy : status;
 }
 

@@ -53,6 +53,7 @@ struct AgentSpec {
   std::string_view team = {};
   std::string_view parent = {};
   uint32_t mailbox_cells = 0;  // of the work lane; 0: the fabric's default
+  bool counts = true;          // false: it counts nothing, and what it counted reads as 0
   bool fence = true;           // a new incarnation: what an earlier life still holds is redelivered
 };
 

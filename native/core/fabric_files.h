@@ -73,6 +73,7 @@ class Fabric {
   const Directory& directory() const noexcept { return directory_; }
   const FabricOptions& options() const noexcept { return options_; }
   const uint8_t* uuid() const noexcept { return control_.header().fabric_uuid; }
+  uint64_t created_at_ms() const noexcept { return control_.header().created_at_ms; }
   // kCorrupt (a file was truncated under its mapping, and somebody here met that), kRemoved, kOk.
   Status Check() const noexcept;
   // The first half of Check, without a system call.

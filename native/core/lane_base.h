@@ -127,6 +127,19 @@ class LaneBaseOf {
   }
 
   LaneCensus Census() const noexcept {
+    LaneCensus census = Tally();
+    uint32_t* const counts[] = {&census.free,  &census.claimed, &census.quarantined,
+                                &census.ready, &census.leased,  &census.held,
+                                &census.done,  &census.sealed};
+    for (uint32_t i = 0; i < capacity_; ++i) {
+      const auto kind = static_cast<uint32_t>(CellKindOf(cells_[i].words[kState].load()));
+      if (kind < 8) ++*counts[kind];
+    }
+    return census;
+  }
+
+  // Without a look at every cell: what became of positions, not what each cell is now.
+  LaneCensus Tally() const noexcept {
     LaneCensus census;
     const uint64_t tail = words_->tail.load();
     census.head = words_->head.load();
@@ -143,13 +156,6 @@ class LaneBaseOf {
       if (VoidPosition(tally.load()) == next) ++census.acked;
     }
     AddUnpassed(&census);
-    uint32_t* const counts[] = {&census.free,  &census.claimed, &census.quarantined,
-                                &census.ready, &census.leased,  &census.held,
-                                &census.done,  &census.sealed};
-    for (uint32_t i = 0; i < capacity_; ++i) {
-      const auto kind = static_cast<uint32_t>(CellKindOf(cells_[i].words[kState].load()));
-      if (kind < 8) ++*counts[kind];
-    }
     return census;
   }
 

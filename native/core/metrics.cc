@@ -251,8 +251,8 @@ uint32_t Metrics::RepairOwner(Owner owner) noexcept {
 
 // ---- blocks
 
-// The values are zeroed by release, so whoever reads one of the zeros (or anything later) also
-// sees that the generation is odd (or has moved on). The load at the end is not idle: on ARM a
+// Gauges are zeroed and bases noted by release, so whoever reads one of them (or anything later)
+// also sees that the generation is odd (or has moved on). The load at the end is not idle: on ARM a
 // sequentially consistent load waits for the stores of its kind before it, and plain stores of
 // JavaScript wait for the load.
 Status Metrics::TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexcept {
@@ -263,7 +263,16 @@ Status Metrics::TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexc
   if (!block.generation.compare_exchange_strong(seen, odd)) return Status::kBusy;
   CFC_FAIL_POINT("metrics.block");
   block.uid.store(uid, std::memory_order_release);
-  for (Word& value : block.values) value.store(0, std::memory_order_release);
+  for (uint32_t i = 0; i < kBlockValues; ++i) {
+    const uint64_t stands_at = block.values[i].load(std::memory_order_relaxed);
+    MetricInfo info;
+    // What is not in the schema yet was counted by nobody.
+    const bool counter =
+        stands_at != 0 &&
+        (i < kPredefined || (Describe(i, &info) && info.kind == MetricKind::kCounter));
+    if (!counter) block.values[i].store(0, std::memory_order_release);
+    block.base[i].store(counter ? stands_at : 0, std::memory_order_release);
+  }
   const uint64_t even = odd + 1;
   if (!block.generation.compare_exchange_strong(odd, even)) return Status::kBusy;
   if (block.generation.load() != even) return Status::kBusy;
@@ -274,15 +283,25 @@ Status Metrics::TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexc
 }
 
 bool Metrics::ReadBlock(uint32_t index, double out[kBlockValues], uint64_t* uid) const noexcept {
+  Reading reading;
+  if (!ReadBlock(index, &reading)) return false;
+  *uid = reading.uid;
+  for (uint32_t i = 0; i < kBlockValues; ++i) out[i] = reading.total[i] - reading.base[i];
+  return true;
+}
+
+bool Metrics::ReadBlock(uint32_t index, Reading* out) const noexcept {
   if (index >= blocks_) return false;
   const Block& block = blocks_base_[index];
   for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
     const uint64_t generation = block.generation.load(std::memory_order_acquire);
     if (generation == 0) return false;
     if ((generation & 1) != 0) continue;
-    *uid = block.uid.load(std::memory_order_acquire);
+    out->generation = generation;
+    out->uid = block.uid.load(std::memory_order_acquire);
     for (uint32_t i = 0; i < kBlockValues; ++i) {
-      out[i] = std::bit_cast<double>(block.values[i].load(std::memory_order_acquire));
+      out->total[i] = std::bit_cast<double>(block.values[i].load(std::memory_order_acquire));
+      out->base[i] = std::bit_cast<double>(block.base[i].load(std::memory_order_acquire));
     }
     if (block.generation.load(std::memory_order_acquire) == generation) return true;
   }
@@ -333,15 +352,31 @@ Status Metrics::ClaimVoidHistogram(const CounterBlock& block, uint32_t metric,
     out->expected_ = live;
     return Status::kOk;
   }
-  // Neighbours ask for neighbouring ones, so that they seldom meet.
-  for (uint32_t n = 0; n < histograms_; ++n) {
+  // Neighbours ask for neighbouring ones, so that they seldom meet. Never used ones first, so that
+  // what the dead have recorded can be read for as long as there is room.
+  for (uint32_t n = 0; n < 2 * histograms_; ++n) {
     const uint32_t slot = (block.index_ + n) % histograms_;
     const uint64_t key = keys_[slot].load();
-    if (!IsVoid(key)) continue;
+    if (n < histograms_ ? KeyKindOf(key) != KeyKind::kFree : !IsVoid(key)) continue;
     const Status status = TakeHistogram(block, metric, slot, key, out);
     if (status != Status::kCountersFull) return status;
   }
   return Status::kCountersFull;
+}
+
+bool Metrics::ReadPlace(uint32_t place, HistogramKey* key, Histogram* out) const noexcept {
+  if (place >= histograms_) return false;
+  const uint64_t word = keys_[place].load();
+  if (KeyKindOf(word) != KeyKind::kLive || KeyBlock(word) >= blocks_) return false;
+  key->word = word;
+  key->block = KeyBlock(word);
+  key->metric = KeyMetric(word);
+  const Block& block = blocks_base_[key->block];
+  key->uid = block.uid.load();
+  if (static_cast<uint32_t>(block.generation.load()) != KeyGeneration(word)) key->uid = 0;
+  out->Reset();
+  out->Merge(HistogramOver<SharedWords>(SharedWords(HistogramWords(place))));
+  return keys_[place].load() == word;
 }
 
 bool Metrics::ReadHistogram(uint32_t block, uint32_t metric, Histogram* out) const noexcept {

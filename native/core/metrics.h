@@ -1,6 +1,6 @@
 // Metrics: what every agent counts, in one file that anybody may read while it goes on.
 //
-//   header page | log: 120 words | records: 256 x 128 bytes | blocks: 1 KiB each
+//   header page | log: 120 words | records: 256 x 128 bytes | blocks: 2 KiB each
 //               | keys: a word per histogram | histograms: kHistogramBytes each
 //
 // Values are doubles, stored as their bits: exact integers up to 2^53. A block has one writer, so
@@ -18,8 +18,10 @@
 // uses 120, and when it is dead the next in need takes that record over.
 //
 // Blocks. The generation is odd while the block is being taken over and even in use; readers
-// compare it before and after. 0: never used. A block keeps the values of its dead owner until the
-// next one takes it.
+// compare it before and after. 0: never used. Its counters are never set back: who takes a block
+// notes what they stood at (`base`), so that each owner's own are a difference, and the sum over
+// all blocks is what was ever counted, however many short lives there were in between. To note it
+// twice changes nothing, so a death in the middle leaves nothing to repair. Gauges begin at 0.
 //
 // Histograms belong to a block, its generation and a metric (the key word); a key whose block moved
 // on is void, and its histogram may be taken.
@@ -49,27 +51,37 @@ constexpr uint8_t kMetricKinds = 3;
 
 // Metrics that every fabric has, at fixed indexes: name, public name, unit, kind. Builds with
 // another number of them refuse each other's files, so a change here bumps kLayoutMajor.
-#define CFC_METRIC_LIST(X)                                                           \
-  X(kMessagesSent, "messages.sent", "messages", kCounter)                            \
-  X(kMessagesReceived, "messages.received", "messages", kCounter)                    \
-  X(kMessagesAcked, "messages.acked", "messages", kCounter)                          \
-  X(kMessagesNacked, "messages.nacked", "messages", kCounter)                        \
-  X(kMessagesRedelivered, "messages.redelivered", "messages", kCounter)              \
-  X(kMessagesRefused, "messages.refused", "messages", kCounter) /* full or closed */ \
-  X(kBytesSent, "bytes.sent", "bytes", kCounter)                                     \
-  X(kBytesReceived, "bytes.received", "bytes", kCounter)                             \
-  X(kBatchesSent, "batches.sent", "batches", kCounter)                               \
-  X(kSendWaits, "send.waits", "waits", kCounter) /* for room */                      \
-  X(kSendWaitNs, "send.wait_time", "nanoseconds", kCounter)                          \
-  X(kRepliesLate, "replies.late", "messages", kCounter)                              \
-  X(kWakes, "wakes", "wakes", kCounter) /* slept and was woken */                    \
-  X(kRings, "rings", "rings", kCounter) /* woke somebody */                          \
-  X(kRepairs, "repairs", "participants", kCounter)                                   \
-  X(kQuarantines, "quarantines", "cells", kCounter)                                  \
-  X(kCellsCorrupt, "cells.corrupt", "cells", kCounter)                               \
-  X(kTopicsPublished, "topics.published", "messages", kCounter)                      \
-  X(kTopicsDelivered, "topics.delivered", "messages", kCounter)                      \
-  X(kTopicsLost, "topics.lost", "messages", kCounter)  /* told to a subscriber */    \
+#define CFC_METRIC_LIST(X)                                                                 \
+  X(kMessagesSent, "messages.sent", "messages", kCounter)                                  \
+  X(kMessagesReceived, "messages.received", "messages", kCounter)                          \
+  X(kMessagesAcked, "messages.acked", "messages", kCounter)                                \
+  X(kMessagesNacked, "messages.nacked", "messages", kCounter)                              \
+  X(kMessagesRedelivered, "messages.redelivered", "messages", kCounter)                    \
+  X(kMessagesRefused, "messages.refused", "messages", kCounter) /* full or closed */       \
+  X(kBytesSent, "bytes.sent", "bytes", kCounter)                                           \
+  X(kBytesReceived, "bytes.received", "bytes", kCounter)                                   \
+  X(kBatchesSent, "batches.sent", "batches", kCounter)                                     \
+  X(kSendWaits, "send.waits", "waits", kCounter) /* for room */                            \
+  X(kSendWaitNs, "send.wait_time", "nanoseconds", kCounter)                                \
+  X(kSendWaitsPaid, "send.waits_paid", "messages", kCounter)                               \
+  X(kSendWaitsFailed, "send.waits_failed", "messages", kCounter) /* time was up */         \
+  X(kReceiveWaits, "receive.waits", "waits", kCounter)           /* for mail */            \
+  X(kReceiveWaitNs, "receive.wait_time", "nanoseconds", kCounter)                          \
+  X(kLatencySamples, "latency.samples", "messages", kCounter)                              \
+  X(kLatencyNs, "latency.time", "nanoseconds", kCounter) /* sent to taken, of those */     \
+  X(kWakeSamples, "wake.samples", "messages", kCounter)                                    \
+  X(kWakeLatencyNs, "wake.time", "nanoseconds", kCounter) /* sent to taken by who slept */ \
+  X(kLoopTurns, "loop.turns", "turns", kCounter)                                           \
+  X(kLoopBusyNs, "loop.busy_time", "nanoseconds", kCounter)                                \
+  X(kRepliesLate, "replies.late", "messages", kCounter)                                    \
+  X(kWakes, "wakes", "wakes", kCounter) /* slept and was woken */                          \
+  X(kRings, "rings", "rings", kCounter) /* woke somebody */                                \
+  X(kRepairs, "repairs", "participants", kCounter)                                         \
+  X(kQuarantines, "quarantines", "cells", kCounter)                                        \
+  X(kCellsCorrupt, "cells.corrupt", "cells", kCounter)                                     \
+  X(kTopicsPublished, "topics.published", "messages", kCounter)                            \
+  X(kTopicsDelivered, "topics.delivered", "messages", kCounter)                            \
+  X(kTopicsLost, "topics.lost", "messages", kCounter)  /* told to a subscriber */          \
   X(kTopicsLagged, "topics.lagged", "times", kCounter) /* set aside as too slow */
 
 enum class Metric : uint32_t {
@@ -117,9 +129,11 @@ struct BlockOf {
   typename Memory::Word uid;  // of the participant that counts here
   typename Memory::Word spare[6];
   typename Memory::Word values[kBlockValues];
+  typename Memory::Word base[kBlockValues];  // what the counters stood at when its owner came
+  typename Memory::Word spare2[8];
 };
 using Block = BlockOf<NativeMemory>;
-static_assert(sizeof(Block) == 1024, "docs/memory.md draws these bytes");
+static_assert(sizeof(Block) == 2048, "docs/memory.md draws these bytes");
 
 constexpr uint64_t kHistogramBytes =
     (HistogramShape::kWords * sizeof(uint64_t) + kLineBytes - 1) / kLineBytes * kLineBytes;
@@ -161,6 +175,9 @@ constexpr uint32_t KeyGeneration(uint64_t key) noexcept { return static_cast<uin
 constexpr uint32_t KeyBlock(uint64_t key) noexcept {
   return static_cast<uint32_t>(key >> 12) & 0xf'ffff;
 }
+constexpr uint32_t KeyMetric(uint64_t key) noexcept {
+  return static_cast<uint32_t>(key >> 4) & 0xff;
+}
 constexpr KeyKind KeyKindOf(uint64_t key) noexcept { return static_cast<KeyKind>(key & 15); }
 
 // Where each part of the file begins.
@@ -200,10 +217,10 @@ class CounterBlock {
     if (index < kBlockValues && Mine()) Store(index, Load(index) + amount);
   }
   void Set(uint32_t index, double value) noexcept {
-    if (index < kBlockValues && Mine()) Store(index, value);
+    if (index < kBlockValues && Mine()) Store(index, Base(index) + value);
   }
   double Get(uint32_t index) const noexcept {
-    return index < kBlockValues && block_ != nullptr ? Load(index) : 0;
+    return index < kBlockValues && block_ != nullptr ? Load(index) - Base(index) : 0;
   }
 
   // False for an empty one, and once the block was taken over.
@@ -227,6 +244,10 @@ class CounterBlock {
   }
   double Load(uint32_t index) const noexcept {
     return std::bit_cast<double>(block_->values[index].load(std::memory_order_relaxed));
+  }
+
+  double Base(uint32_t index) const noexcept {
+    return std::bit_cast<double>(block_->base[index].load(std::memory_order_relaxed));
   }
 
   Block* block_ = nullptr;
@@ -327,13 +348,22 @@ class Metrics {
 
   // ---- blocks
 
-  // Makes block `index` mine, with zeroed values. Only for who holds the agent of that index: the
-  // one before is dead or fenced. kInvalid, kBusy (somebody else does the same right now).
+  // Makes block `index` mine, with its own values at zero. Only for who holds the agent of that
+  // index: the one before is dead or fenced. kInvalid, kBusy (somebody else does the same right
+  // now).
   Status TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexcept;
 
   // All values, of one owner. False (and `out` worthless) where nobody ever counted, or where the
   // block was being taken over all the time, or by somebody who died of it.
   bool ReadBlock(uint32_t index, double out[kBlockValues], uint64_t* uid) const noexcept;
+  // The same, with what the counters of all owners so far add up to, its own among them.
+  struct Reading {
+    uint64_t generation = 0;
+    uint64_t uid = 0;
+    double total[kBlockValues];
+    double base[kBlockValues];  // of what `total` is not its own
+  };
+  bool ReadBlock(uint32_t index, Reading* out) const noexcept;
 
   // ---- histograms
 
@@ -354,6 +384,15 @@ class Metrics {
     return status;
   }
 
+  // What a place of the pool holds, and that of whom: also of an owner that is gone, until the
+  // place is taken. False where nothing was ever recorded there, or it was taken meanwhile.
+  struct HistogramKey {
+    uint32_t block = 0;
+    uint32_t metric = 0;
+    uint64_t word = 0;  // another one: another histogram
+    uint64_t uid = 0;   // of its owner; 0 where that is gone
+  };
+  bool ReadPlace(uint32_t place, HistogramKey* key, Histogram* out) const noexcept;
   // False where the agent has none of this metric.
   bool ReadHistogram(uint32_t block, uint32_t metric, Histogram* out) const noexcept;
 

@@ -443,6 +443,64 @@ TEST_CASE("CounterBlock: begins at zero for its next owner, and the former one c
   CHECK(std::count(values, values + kBlockValues, 0.0) == kBlockValues);
 }
 
+TEST_CASE("Metrics.ReadBlock: in all has what every owner counted, and each has its own") {
+  TestFile file;
+  const uint32_t mine = MustRegister(file.metrics(), "things");
+  const uint32_t level = MustRegister(file.metrics(), "level", MetricKind::kGauge);
+  CounterBlock block;
+  Metrics::Reading reading;
+  for (uint64_t uid = 1; uid <= 5; ++uid) {
+    REQUIRE(file->TakeBlock(2, uid, &block) == Status::kOk);
+    CHECK(block.Get(mine) == 0);
+    CHECK(block.Get(level) == 0);
+    block.Add(Metric::kMessagesSent, 10);
+    block.Add(mine, 1);
+    block.Set(level, 3);
+    CHECK(block.Get(level) == 3);
+    CHECK(block.Get(Metric::kMessagesSent) == 10);
+    REQUIRE(file->ReadBlock(2, &reading));
+    CHECK(reading.uid == uid);
+    CHECK(reading.generation == block.generation());
+    const auto sent = static_cast<uint32_t>(Metric::kMessagesSent);
+    CHECK(reading.total[sent] == static_cast<double>(10 * uid));
+    CHECK(reading.total[sent] - reading.base[sent] == 10);
+    CHECK(reading.total[mine] == static_cast<double>(uid));
+    CHECK(reading.total[level] == 3);
+    CHECK(reading.base[level] == 0);
+  }
+}
+
+TEST_CASE("Metrics.ReadPlace: has the histogram of one who is gone, until it is needed") {
+  TestFile file;
+  const uint32_t task = MustRegister(file.metrics(), "task.ms", MetricKind::kHistogram);
+  CounterBlock block;
+  REQUIRE(file->TakeBlock(1, 7, &block) == Status::kOk);
+  HistogramWriter writer;
+  REQUIRE(file->ClaimHistogram(block, task, kNobodyGone, &writer) == Status::kOk);
+  writer.Record(5);
+  const auto find = [&](Metrics::HistogramKey* key, Histogram* out) {
+    for (uint32_t place = 0; place < kPool; ++place) {
+      if (file->ReadPlace(place, key, out) && key->block == 1) return true;
+    }
+    return false;
+  };
+  Metrics::HistogramKey key;
+  Histogram histogram;
+  REQUIRE(find(&key, &histogram));
+  CHECK(key.metric == task);
+  CHECK(key.uid == 7);
+  REQUIRE(file->TakeBlock(1, 8, &block) == Status::kOk);
+  REQUIRE(file->ClaimHistogram(block, task, kNobodyGone, &writer) == Status::kOk);
+  uint32_t of_nobody = 0;
+  for (uint32_t place = 0; place < kPool; ++place) {
+    if (!file->ReadPlace(place, &key, &histogram) || key.uid != 0) continue;
+    ++of_nobody;
+    CHECK(histogram.Count() == 1);
+  }
+  CHECK(of_nobody == 1);
+  CHECK_FALSE(file->ReadPlace(kPool, &key, &histogram));
+}
+
 TEST_CASE("Metrics.ReadBlock: never mixes two owners") {
   TestFile file;
   constexpr uint64_t kOwners = 20'000;

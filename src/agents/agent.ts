@@ -89,7 +89,12 @@ export class Agent implements AsyncDisposable {
       for (const subscription of this.#subscriptions) subscription.fail(reason);
     };
     mailbox.replier = async (message, body) => {
-      await this.#sendNumber(message.from, body, { answers: message }, defaultTimeoutMs);
+      await this.#sendNumber(
+        message.from,
+        body,
+        { answers: message, waits: true },
+        defaultTimeoutMs,
+      );
     };
     this.setState('working');
   }
@@ -127,7 +132,7 @@ export class Agent implements AsyncDisposable {
   ): Promise<SendReceipt | GroupReceipt> {
     if (this.#isGroup(to, options)) return await this.#groups.send(to, body, options);
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-    const facts = factsOf(options);
+    const facts = factsOf(options, timeoutMs > 0);
     if (options.wait !== 'acked') {
       const number = this.#outbox.trySend(to, body, facts);
       const accepted =
@@ -174,7 +179,7 @@ export class Agent implements AsyncDisposable {
   ): Promise<SendReceipt[] | GroupReceipt> {
     if (this.#isGroup(to, options)) return await this.#groups.sendBatch(to, bodies, options);
     const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
-    const facts = factsOf(options);
+    const facts = factsOf(options, true);
     const limit = this.#mailbox.batchLimit(to, options.priority);
     let numbers: number[] = [];
     while (numbers.length < bodies.length) {
@@ -184,7 +189,10 @@ export class Agent implements AsyncDisposable {
         let sent = this.#outbox.trySendBatch(to, piece, facts);
         if (sent.length === 0) {
           const left = until - performance.now();
-          if (left <= 0) throw errorOf(Status.full, { to });
+          if (left <= 0) {
+            this.#mailbox.noteRefused(piece.length);
+            throw errorOf(Status.full, { to });
+          }
           sent = await this.#outbox.waitBatch(to, piece, facts, left);
         }
         numbers = whole ? sent : numbers.concat(sent);
@@ -210,7 +218,7 @@ export class Agent implements AsyncDisposable {
   async ask(to: string, body: unknown, options: Omit<SendOptions, 'wait'> = {}): Promise<Message> {
     const timeoutMs = options.timeoutMs ?? defaultAskTimeoutMs;
     const until = performance.now() + timeoutMs;
-    const facts = factsOf(options);
+    const facts = factsOf(options, timeoutMs > 0);
     facts.asks = true;
     let answer: Promise<Message> | undefined;
     let asked = to;
@@ -246,7 +254,7 @@ export class Agent implements AsyncDisposable {
     const needed = neededOf(quorum, members.length, to);
     const parts = { mailbox: this.#mailbox, outbox: this.#outbox, inbox: this.#inbox };
     const gathering = new Gathering(parts, to, members, needed);
-    return await gathering.run(body, factsOf(options), timeoutMs);
+    return await gathering.run(body, factsOf(options, true), timeoutMs);
   }
 
   /**
@@ -406,7 +414,7 @@ export class Agent implements AsyncDisposable {
 
   /** Replies to a message that is only known by what peek showed of it. Does not ack. */
   async replyTo(message: Message, body: unknown, options: SendOptions = {}): Promise<void> {
-    const facts = { ...factsOf(options), answers: message };
+    const facts = { ...factsOf(options, true), answers: message };
     await this.#sendNumber(message.from, body, facts, options.timeoutMs ?? defaultTimeoutMs);
   }
 

@@ -176,7 +176,8 @@ export class GroupSender {
   ): Promise<SendReceipt> {
     const { timeoutMs = defaultTimeoutMs, wait = 'accepted' } = options;
     const until = performance.now() + timeoutMs;
-    const facts = { ...factsOf(options), receipt: wait === 'acked' };
+    const waits = timeoutMs > 0 && route !== 'only-if-idle';
+    const facts = { ...factsOf(options, waits), receipt: wait === 'acked' };
     const { member, number } = await this.#waitToOne(to, body, facts, route, timeoutMs);
     if (wait === 'acked') await this.#outbox.acked(number, member, until - performance.now());
     return new SendReceipt(this.#mailbox.uid, number, member, wait);

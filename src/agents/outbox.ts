@@ -12,6 +12,7 @@ interface PendingSend {
   timer: NodeJS.Timeout | undefined;
   /** How many go at once. */
   cells: number;
+  beganMs: number;
   who: object | undefined;
   /** Positive once it is accepted; else what is full, as a negative status. */
   attempt(): number;
@@ -59,7 +60,10 @@ export class Outbox {
   /** @returns the message's number; not positive where there is no room now */
   trySend(to: string, body: unknown, facts: SendFacts): number {
     // Who waits already goes first.
-    if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) return -Status.full;
+    if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) {
+      if (!facts.waits) this.#mailbox.noteRefused(1);
+      return -Status.full;
+    }
     return this.#attempt(to, body, facts);
   }
 
@@ -90,6 +94,7 @@ export class Outbox {
     for (const [key, queue] of [...this.#queues]) {
       for (const pending of queue.sends.filter((one) => one.who === who)) {
         this.#remove(key, queue, pending);
+        this.#note(pending, pending.cells);
         pending.reject(errorOf(Status.full, { to: queue.to }));
       }
       this.#flush(key); // who is in front now may want less room
@@ -120,7 +125,9 @@ export class Outbox {
     who?: object,
   ): Promise<number> {
     return new Promise((resolve, reject) => {
-      const pending: PendingSend = { timer: undefined, cells, who, attempt, resolve, reject };
+      const beganMs = performance.now();
+      const timer = undefined;
+      const pending: PendingSend = { timer, cells, beganMs, who, attempt, resolve, reject };
       const key = keyOf(to, facts);
       let queue = this.#queues.get(key);
       if (queue === undefined) {
@@ -196,6 +203,7 @@ export class Outbox {
           continue; // once more: it may have come before we said that we want it
         }
         this.#remove(key, queue, pending);
+        this.#note(pending, 0);
         pending.resolve(number);
       } catch (error) {
         this.#remove(key, queue, pending);
@@ -217,8 +225,13 @@ export class Outbox {
     const queue = this.#queues.get(key);
     if (queue === undefined || !queue.sends.includes(pending)) return;
     this.#remove(key, queue, pending);
+    this.#note(pending, pending.cells);
     pending.reject(errorOf(full, { to: queue.to }));
     this.#flush(key); // who is in front now may want less room
+  }
+
+  #note(pending: PendingSend, refused: number): void {
+    this.#mailbox.noteSendWait(performance.now() - pending.beganMs, refused);
   }
 
   #remove(key: string, queue: Queue, pending: PendingSend): void {

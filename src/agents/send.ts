@@ -57,9 +57,10 @@ export class SendReceipt {
   }
 }
 
-/** @internal */
-export function factsOf(options: SendOptions): SendFacts {
+/** @internal @param waits for room, where there is none */
+export function factsOf(options: SendOptions, waits = false): SendFacts {
   const facts: SendFacts = {};
+  if (waits) facts.waits = true;
   if (options.type !== undefined) facts.type = options.type;
   if (options.priority !== undefined) facts.priority = options.priority;
   if (options.whenFull === 'drop-oldest') facts.dropOldest = true;

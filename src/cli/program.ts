@@ -4,8 +4,10 @@ import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
+import { emitVerb } from './emit.js';
 import { clearVerb, countVerb, traceVerb } from './mailbox.js';
 import { mapVerb } from './map.js';
+import { metricsVerb } from './metrics.js';
 import { exitCodeHelp } from './outcome.js';
 import { peekVerb } from './peek.js';
 import { psVerb } from './ps.js';
@@ -50,6 +52,8 @@ export function makeProgram(): Command {
     topoVerb(),
     pubVerb(),
     subVerb(),
+    emitVerb(),
+    metricsVerb(),
     benchVerb(),
   ];
   for (const verb of [program, ...verbs]) {

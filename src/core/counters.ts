@@ -97,12 +97,16 @@ export class Counters {
   readonly #fabric: NativeFabric;
   readonly #agent: NativeAgent;
   readonly #handles = new Map<string, { kind: MetricKind; handle: Counter | Gauge | Histogram }>();
+  readonly #counts: boolean;
   #values: Float64Array | undefined;
 
   /** @internal */
-  constructor(fabric: NativeFabric, agent: NativeAgent) {
+  constructor(fabric: NativeFabric, agent: NativeAgent, counts = true) {
     this.#fabric = fabric;
     this.#agent = agent;
+    this.#counts = counts;
+    // Who counts nothing has handles all the same, over memory that nobody else sees.
+    if (!counts) this.#values = new Float64Array(native.constants.blockValues);
   }
 
   /** @throws {CfcError} `ERR_CFC_USAGE`, `ERR_CFC_COUNTERS_FULL` */
@@ -137,7 +141,9 @@ export class Counters {
 
   #make(kind: MetricKind, index: number, name: string): Counter | Gauge | Histogram {
     if (kind === 'histogram') {
-      const words = this.#agent.histogramWords(index);
+      const words = this.#counts
+        ? this.#agent.histogramWords(index)
+        : new Float64Array(histogramBucketWord + histogramBuckets);
       if (typeof words === 'number') throw errorOf(-words, { metric: name });
       return new SharedHistogram(words);
     }

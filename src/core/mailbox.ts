@@ -34,6 +34,8 @@ export interface MailboxOptions {
   mailboxCells?: number;
   /** A new life of that name: what an earlier one still holds is redelivered. Default true. */
   fence?: boolean;
+  /** Count what it does. Default true, or what `CFC_METRICS=off` says. */
+  metrics?: boolean;
 }
 
 /** What is sent along with a body. */
@@ -50,6 +52,8 @@ export interface SendFacts {
   asks?: boolean;
   /** @internal */
   receipt?: boolean;
+  /** @internal where there is no room it will wait: that is no refusal yet */
+  waits?: boolean;
   /** @internal told the message's number in the very turn in which it is accepted */
   sent?: (number: number) => void;
   /** @internal the message that this one answers */
@@ -95,6 +99,7 @@ export class Mailbox implements MessageOwner {
     this.name = name;
     this.#region = region;
     this.#holder = {} as TakeHolder;
+    const counts = options.metrics ?? process.env.CFC_METRICS !== 'off';
     this.#native = new native.NativeAgent(
       fabric,
       {
@@ -104,6 +109,7 @@ export class Mailbox implements MessageOwner {
         parent: options.parent ?? '',
         mailboxCells: options.mailboxCells ?? 0,
         fence: options.fence ?? true,
+        counts,
       },
       this.#holder,
     );
@@ -111,7 +117,7 @@ export class Mailbox implements MessageOwner {
     this.uid = info.uid;
     this.entry = info.entry;
     this.workCells = info.workCells;
-    this.counters = new Counters(fabric, this.#native);
+    this.counters = new Counters(fabric, this.#native, counts);
     this.topics = new Topics(this.#native, this.#holder, (type) => this.#typeOf(type));
   }
 
@@ -379,6 +385,16 @@ export class Mailbox implements MessageOwner {
     if (route !== undefined) this.#native.stopWaitRoom(route, work);
   }
 
+  /** @internal A send that said `waits` has found its end: it took so long, and so many were refused. */
+  noteSendWait(waitedMs: number, refused: number): void {
+    this.#native.noteSendWait(waitedMs, refused);
+  }
+
+  /** @internal Refused before it came to a try: others wait already. */
+  noteRefused(messages: number): void {
+    this.#native.noteSendWait(-1, messages);
+  }
+
   /** @internal `busy` until it is settled */
   verdict(number: number): number {
     return this.#native.verdict(number);
@@ -471,6 +487,7 @@ function sendBits(facts: SendFacts): number {
     (facts.answers?.expectsReply ? SendBit.reply : 0) |
     (facts.dropOldest ? SendBit.dropOldest : 0) |
     (facts.onlyIfIdle ? SendBit.onlyIfIdle : 0) |
-    (facts.receipt ? SendBit.receipt : 0)
+    (facts.receipt ? SendBit.receipt : 0) |
+    (facts.waits ? SendBit.waits : 0)
   );
 }

@@ -96,6 +96,9 @@ export interface NativeHistogramReading {
 export interface NativeFabricInfo {
   name: string;
   path: string;
+  /** Of this fabric and no other, also not of one that is made under its name later. */
+  id: string;
+  createdAtMs: number;
   maxAgents: number;
   maxParticipants: number;
   mailboxCells: number;
@@ -124,8 +127,46 @@ export interface NativeFabric {
     metric: number,
     percentiles: readonly number[],
   ): NativeHistogramReading | undefined;
+  sample(metrics: number, out: Float64Array): number;
+  sampleBoxes(out: Float64Array): number;
+  sampleHistogram(place: number, out: Float64Array): NativeHistogramPlace | null | undefined;
+  readTopic(
+    name: string,
+    position: number,
+    aborted: number,
+    most: number,
+  ): NativeTopicRead | undefined;
+  describe(entry: number): NativeAgentNames | undefined;
   registerMetric(name: string, unit: string, kind: number): number;
   close(): void;
+}
+
+/** Who stands at an entry of the directory. */
+export interface NativeAgentNames {
+  name: string;
+  role: string;
+  team: string;
+  parent: string;
+}
+
+/** Whose histogram lies in a place; its buckets are in what was handed over. */
+export interface NativeHistogramPlace {
+  key: string;
+  entry: number;
+  metric: number;
+  uid: number;
+  sum: number;
+  min: number;
+  max: number;
+}
+
+/** Messages of a topic from a position on, read without subscribing. */
+export interface NativeTopicRead {
+  position: number;
+  aborted: number;
+  lost: number;
+  from: string[];
+  bodies: string[];
 }
 
 export interface NativeTrace {
@@ -192,6 +233,7 @@ export interface NativeAgent {
   batchLimit(route: number, work: boolean): number;
   waitRoom(route: number, work: boolean, cells: number): void;
   stopWaitRoom(route: number, work: boolean): void;
+  noteSendWait(waitedMs: number, refused: number): void;
   waitVerdict(number: number): void;
   verdict(number: number): number;
   readerLives(name: string): boolean;
@@ -233,6 +275,7 @@ export interface NativeAgentSpec {
   parent: string;
   mailboxCells: number;
   fence: boolean;
+  counts: boolean;
 }
 
 interface Addon {
@@ -250,6 +293,7 @@ interface Addon {
     cells: Uint32Array,
   ): { fabricBytes: number; mailboxBytes: number };
   defaultBase(): string;
+  processUsage(pids: Float64Array, count: number, out: Float64Array): void;
   constants: Readonly<{
     version: string;
     layoutMajor: number;
@@ -262,7 +306,8 @@ interface Addon {
     maxLaneCells: number;
     blockValues: number;
     predefinedMetrics: number;
-    repliesLateMetric: number;
+    sampleColumns: number;
+    boxColumns: number;
     histogramMinValue: number;
     histogramMaxValue: number;
     histogramSubBits: number;
@@ -343,6 +388,36 @@ export const Column = {
   lease: 14,
 } as const;
 
+/** Columns of a row that sample() fills; then total and own value of each metric. */
+export const SampleColumn = {
+  entry: 0,
+  uid: 1,
+  life: 2,
+  liveness: 3,
+  pid: 4,
+  startTicks: 5,
+  incarnation: 6,
+  restarts: 7,
+  joinedAtMs: 8,
+  progressAtMs: 9,
+  state: 10,
+  box: 11,
+  naming: 12,
+} as const;
+
+/** Columns of a row that sampleBoxes() fills; native/binding/fabric_wrap_sample.cc has both. */
+export const BoxColumn = {
+  box: 0,
+  /** Of who owns it, and -1 for none. */
+  entry: 1,
+  depth: 2,
+  capacity: 3,
+  leased: 4,
+  acked: 5,
+  dropped: 6,
+  deadLettered: 7,
+} as const;
+
 /** What a row means that nextEvents() fills; native/binding/agent_wrap_topic.cc has the other end. */
 export const EventColumn = {
   isGap: Column.lane,
@@ -363,6 +438,7 @@ export const SendBit = {
   receipt: 64,
   correlates: 128,
   onlyIfIdle: 256,
+  waits: 512,
 } as const;
 
 /** Where a message is, as native/core/trace.h numbers it. */

@@ -10,12 +10,15 @@ import {
 import {
   type Census,
   Column,
+  type NativeAgentNames,
   type NativeAgentRecord,
   type NativeFabric,
   type NativeFabricInfo,
   type NativeFabricOptions,
+  type NativeHistogramPlace,
   type NativeHistogramReading,
   type NativeMetric,
+  type NativeTopicRead,
   native,
   type SweepReport,
   traceStates,
@@ -210,6 +213,56 @@ export class Region {
     return this.#native.readHistogram(entry, metric, percentiles);
   }
 
+  /**
+   * Everything that is known of every agent, as rows of doubles ({@link SampleColumn}), then of each
+   * of the first `metrics` metrics what was counted in all at that place, and what of it by the
+   * agent of now. Costs the agents nothing.
+   *
+   * @param out from an earlier call, or empty; a larger one comes back where it is too small
+   */
+  sample(metrics: number, out: Float64Array): { rows: number; table: Float64Array } {
+    this.#assertOpen();
+    const width = native.constants.sampleColumns + 2 * metrics;
+    return fill(width, out, (table) => this.#native.sample(metrics, table));
+  }
+
+  /** Every mailbox that was ever used, likewise ({@link BoxColumn}). */
+  sampleBoxes(out: Float64Array): { rows: number; table: Float64Array } {
+    this.#assertOpen();
+    return fill(native.constants.boxColumns, out, (table) => this.#native.sampleBoxes(table));
+  }
+
+  /**
+   * One place of the pool of histograms, with its buckets in `out`.
+   *
+   * @returns null where nothing is there, undefined beyond the last place
+   */
+  sampleHistogram(place: number, out: Float64Array): NativeHistogramPlace | null | undefined {
+    this.#assertOpen();
+    return this.#native.sampleHistogram(place, out);
+  }
+
+  /** @returns undefined where nobody has that entry */
+  describe(entry: number): NativeAgentNames | undefined {
+    this.#assertOpen();
+    return this.#native.describe(entry);
+  }
+
+  /**
+   * Reads a topic without subscribing to it, from where an earlier read ended; negative: from the
+   * oldest message that is left.
+   *
+   * @returns undefined where there is no such topic yet
+   */
+  readTopic(
+    name: string,
+    { position, aborted }: { position: number; aborted: number },
+    most: number,
+  ): NativeTopicRead | undefined {
+    this.#assertOpen();
+    return this.#native.readTopic(name, position, aborted, most);
+  }
+
   /** Leaves with every mailbox of this region, and unmaps. */
   close(): void {
     if (this.#closed) return;
@@ -242,5 +295,19 @@ export class Region {
 
   #assertOpen(): void {
     if (this.#closed) throw new CfcError('ERR_CFC_MAILBOX_CLOSED', { what: 'fabric' });
+  }
+}
+
+// A table that turned out too small is made anew, with room for a few more.
+function fill(
+  width: number,
+  out: Float64Array,
+  read: (table: Float64Array) => number,
+): { rows: number; table: Float64Array } {
+  let table = out;
+  for (;;) {
+    const rows = read(table);
+    if (rows >= 0) return { rows, table };
+    table = new Float64Array(width * Math.ceil(-rows * 1.25 + 16));
   }
 }

@@ -1,3 +1,24 @@
-/** What a fabric measures: the records, and what they mean. */
-export { catalog, type MetricSpec } from './catalog.js';
-export { type MetricRecord, timesOf, toLine, toRecord } from './record.js';
+/**
+ * What a fabric measures: samples of it, a file of them that grows, and what such files come to.
+ */
+export {
+  type Analysis,
+  type AnalyzeOptions,
+  Analyzer,
+  analyze,
+  type MetricStatistics,
+} from './analyze.js';
+export type { AgentBaseline, Baseline, HistogramBaseline } from './baseline.js';
+export { catalog, type MetricSpec, metricOfCounter } from './catalog.js';
+export { type Exported, Exporter, type ExporterOptions } from './exporter.js';
+export {
+  kindTag,
+  type MetricRecord,
+  timesOf,
+  timesTag,
+  toLine,
+  toRecord,
+} from './record.js';
+export type { Sample, Sampler, SamplerOptions } from './sampler.js';
+export { Sketch } from './sketch.js';
+export { eventsTopic, metricsTopic } from './topic-records.js';

@@ -19,6 +19,9 @@ export interface MetricRecord {
  */
 export const timesTag = 'times';
 
+/** In the tags of a counter that cfc does not know itself: what kind it is. */
+export const kindTag = 'kind';
+
 /** @returns how many values a record stands for; 1 unless its tags say more */
 export function timesOf(record: MetricRecord): number {
   const times = record.tags[timesTag];

@@ -18,7 +18,7 @@ const programs = (path: string, language: string): Example[] =>
     .filter(([, its]) => its === language)
     .map(([, , code = ''], i) => ({ name: `${path} ${i + 1}`, code }));
 
-const examples = ['README.md', 'docs/api.md', 'docs/errors.md'].flatMap((path) =>
+const examples = ['README.md', 'docs/api.md', 'docs/errors.md', 'docs/metrics.md'].flatMap((path) =>
   programs(path, 'ts'),
 );
 const fileOf = (name: string) => `${name.replace(/\W+/g, '-')}.ts`;

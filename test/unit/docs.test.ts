@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { errorCodes } from '../../src/errors.js';
+import { catalog } from '../../src/metrics/catalog.js';
 import { root } from '../support/child.js';
 
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -148,6 +149,27 @@ describe('docs/cli.md', () => {
         expect(text.includes(option as string), `${option} of ${path}`).toBe(true);
       }
     }
+  });
+});
+
+describe('docs/metrics.md', () => {
+  test('has a row for each metric of the catalog, and no other', () => {
+    const documented = rows(section(read('docs/metrics.md'), '## What is measured')).flatMap(
+      ([metric, ...cells]) => {
+        const name = unquoted(metric);
+        return name === undefined ? [] : [[name, ...cells]];
+      },
+    );
+
+    expect(documented).toEqual(
+      [...catalog.values()].map(({ metric, unit, kind, of, help }) => [
+        metric,
+        unit,
+        kind,
+        of,
+        help,
+      ]),
+    );
   });
 });
 

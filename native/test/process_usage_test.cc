@@ -1,0 +1,45 @@
+#include "core/process_usage.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <ctime>
+#include <memory>
+
+namespace cfc {
+
+TEST_CASE("ProcessUsage: of ourselves has memory, descriptors, time and a start") {
+  ProcessUsage before;
+  REQUIRE(ReadProcessUsage(static_cast<uint32_t>(getpid()), &before));
+  CHECK(before.own_bytes > 0);
+  CHECK(before.descriptors >= 3);
+  CHECK(before.start_ticks > 0);
+
+  constexpr size_t kBytes = 64 << 20;
+  const auto memory = std::make_unique<char[]>(kBytes);
+  std::memset(memory.get(), 7, kBytes);
+  const int extra = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  while (std::clock() < CLOCKS_PER_SEC / 10) {
+  }
+  ProcessUsage after;
+  REQUIRE(ReadProcessUsage(static_cast<uint32_t>(getpid()), &after));
+  close(extra);
+  CHECK(memory[kBytes / 2] == 7);
+  CHECK(after.own_bytes >= before.own_bytes + kBytes / 2);
+  CHECK(after.descriptors == before.descriptors + 1);
+  CHECK(after.cpu_ticks >= 5);
+  CHECK(after.start_ticks == before.start_ticks);
+}
+
+TEST_CASE("ProcessUsage: of a process that is gone there is none") {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  ProcessUsage usage;
+  CHECK_FALSE(ReadProcessUsage(static_cast<uint32_t>(child), &usage));
+}
+
+}  // namespace cfc
