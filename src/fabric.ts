@@ -1,7 +1,13 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
 import { metricKinds } from './core/counters.js';
 import { type MessageTrace, type PeekedMessage, parseMessageId } from './core/message.js';
-import type { Census, NativeAgentRecord, NativeFabricOptions, SweepReport } from './core/native.js';
+import {
+  AgentFact,
+  type Census,
+  type NativeAgentRecord,
+  type NativeFabricOptions,
+  type SweepReport,
+} from './core/native.js';
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
 import { Sampler, type SamplerOptions } from './metrics/sampler.js';
@@ -86,8 +92,11 @@ export interface JoinOptions {
   metrics?: boolean;
 }
 
-/** Alive; or dead, proven by the kernel; or left: nobody holds the name, messages wait for one. */
-export type Liveness = 'alive' | 'dead' | 'left';
+/**
+ * Alive; stalled: stopped by a signal, a debugger or a freezer; busy: its event loop has not turned
+ * for 5 s; dead, proven by the kernel; or left: nobody holds the name, messages wait for one.
+ */
+export type Liveness = 'alive' | 'stalled' | 'busy' | 'dead' | 'left';
 export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
 
 export interface AgentSnapshot {
@@ -100,10 +109,20 @@ export interface AgentSnapshot {
   liveness: Liveness;
   /**
    * Degraded above 500 queued or 80 % of the mailbox, and where messages wait and nothing was done
-   * for 30 s (but for the paused); unhealthy when dead; unknown when left.
+   * for 30 s (but for the paused), or when busy, or stalled but not paused; unhealthy when dead;
+   * unknown when left.
    */
   health: Health;
+  /** Of who holds the name: its shim, where it has one. */
   pid: number;
+  /** Of the command that its shim started. */
+  commandPid: number | undefined;
+  /** 128 + signal where one ended it; null while it runs, and where nobody started it for us. */
+  exitCode: number | null;
+  /** It can take work: it said so, or it is up and has no way to say so. */
+  ready: boolean;
+  /** What its program last said by `sd_notify`; cut to 48 bytes. */
+  statusText: string;
   /** Messages that are not acked yet. */
   depth: number;
   /** Messages that the mailbox holds, both lanes. */
@@ -122,6 +141,7 @@ export interface AgentSnapshot {
 const degradedDepth = 500;
 const degradedShare = 0.8;
 const staleMs = 30_000;
+const defaultGraceMs = 5_000;
 
 /**
  * A named whole of agents on one host.
@@ -197,23 +217,35 @@ export class Fabric implements AsyncDisposable {
   /**
    * Takes a name. A dead agent's name comes with its mailbox, and what it had leased comes again.
    *
-   * @throws {CfcError} `ERR_CFC_LEASE_HELD` while a living process holds it,
+   * In a process that an agent's command started, that agent's own name (`CFC_AGENT`) is shared
+   * with the shim that holds it, by the token in `CFC_LEASE`; role and the like are the shim's.
+   *
+   * @throws {CfcError} `ERR_CFC_LEASE_HELD` while a living process holds it, `ERR_CFC_LEASE_LOST`
+   *   where the life that the token names is over,
    *   `ERR_CFC_AGENTS_FULL`, `ERR_CFC_PARTICIPANTS_FULL`, `ERR_CFC_MAILBOXES_FULL`,
    *   `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`
    */
   async join(name: string, options: JoinOptions = {}): Promise<Agent> {
-    const agent = new Agent(this.#region.join(name, options));
+    // A process in the tree of an agent's command is that agent too, beside the shim above it.
+    const life = process.env.CFC_AGENT === name ? process.env.CFC_LEASE : undefined;
+    const mailbox = this.#region.join(name, { ...options, ...(life !== undefined && { life }) });
+    const agent = new Agent(mailbox);
     for (const other of this.#agents) if (other.left) this.#agents.delete(other);
     this.#agents.add(agent);
     await Promise.resolve();
     return agent;
   }
 
-  /** Every agent: state, health, depth, counters. Reads the mapping only; costs them nothing. */
-  snapshot(): AgentSnapshot[] {
+  /**
+   * Every agent: state, health, depth, counters. Costs them nothing.
+   *
+   * @param options.probe asks the kernel who is stopped, which costs us some microseconds an agent;
+   *   default true. Without it `stalled` is only known where a shim was told.
+   */
+  snapshot(options: { probe?: boolean } = {}): AgentSnapshot[] {
     const metrics = this.#region.metrics();
-    return this.#region.agents().map((record) => {
-      const liveness: Liveness = record.alive ? 'alive' : record.held ? 'dead' : 'left';
+    return this.#region.agents(options).map((record) => {
+      const liveness = livenessOf(record);
       const counters: Record<string, number> = {};
       const values = this.#region.readCounters(record.entry);
       for (const { index, name, kind } of metrics) {
@@ -230,6 +262,10 @@ export class Fabric implements AsyncDisposable {
         liveness,
         health: healthOf(liveness, record),
         pid: record.pid,
+        commandPid: record.commandPid || undefined,
+        exitCode: record.exitCode < 0 ? null : record.exitCode,
+        ready: (record.facts & (AgentFact.shim | AgentFact.ready)) !== AgentFact.shim,
+        statusText: record.statusText,
         depth: record.depth,
         capacity: record.capacity,
         leased: record.leased,
@@ -309,6 +345,62 @@ export class Fabric implements AsyncDisposable {
   }
 
   /**
+   * Says what is wanted of an agent that `startAgents` or `cfc run` started; its shim does it soon.
+   *
+   * `pause` freezes every process of it, `resume` lets them go on; `stop` asks all of them to end
+   * (SIGTERM), and kills who has not after `graceMs`.
+   *
+   * @param options.graceMs default 5,000
+   * @param options.kill with `stop`: at once
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_NO_READER` (nobody living holds the name),
+   *   `ERR_CFC_USAGE` (nothing that could obey stands over it), `ERR_CFC_MAILBOX_CLOSED` (it is
+   *   being stopped already)
+   */
+  control(
+    name: string,
+    verb: 'pause' | 'resume' | 'stop',
+    { graceMs = defaultGraceMs, kill = false }: { graceMs?: number; kill?: boolean } = {},
+  ): void {
+    this.#region.control(name, verb === 'stop' && kill ? 'kill' : verb, graceMs);
+  }
+
+  /**
+   * Takes a name that nobody living holds out of the directory: how its command ended, its last
+   * lines, and what is queued behind it, which counts as dropped.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_LEASE_HELD`
+   */
+  forget(name: string): void {
+    this.#region.forgetAgent(name);
+  }
+
+  /**
+   * The end of what an agent's command wrote, both outputs together, as far as 4 KiB reach.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   */
+  lastLines(name: string): string[] {
+    const text = this.#region.lastLines(name);
+    if (text === undefined) throw new CfcError('ERR_CFC_NO_AGENT', { agent: name });
+    return text === '' ? [] : text.replace(/\n$/, '').split('\n');
+  }
+
+  /**
+   * The last eight changes of an agent's state, oldest first.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   */
+  history(name: string): { at: Date; from: AgentState; to: AgentState }[] {
+    const changes = this.#region.history(name);
+    if (changes === undefined) throw new CfcError('ERR_CFC_NO_AGENT', { agent: name });
+    return changes.map(({ atMs, from, to }) => ({
+      at: new Date(atMs),
+      from: agentStates[from] ?? 'spawned',
+      to: agentStates[to] ?? 'spawned',
+    }));
+  }
+
+  /**
    * Asks whether this process still takes part.
    *
    * @throws {CfcError} `ERR_CFC_LEASE_LOST`, `ERR_CFC_FABRIC_REMOVED`, `ERR_CFC_REGION_CORRUPT`
@@ -329,6 +421,18 @@ export class Fabric implements AsyncDisposable {
   }
 }
 
+/** True of who is neither dead nor gone, whatever holds it up. */
+export function isLiving(liveness: Liveness): boolean {
+  return liveness !== 'dead' && liveness !== 'left';
+}
+
+function livenessOf(record: NativeAgentRecord): Liveness {
+  // A shim that was killed between its last word and its leave has left all the same.
+  if (!record.alive) return record.held && record.exitCode < 0 ? 'dead' : 'left';
+  if (record.stalled) return 'stalled';
+  return record.busy ? 'busy' : 'alive';
+}
+
 /** @internal exported for its test */
 export function healthOf(
   liveness: Liveness,
@@ -343,6 +447,8 @@ export function healthOf(
   if (liveness === 'left') return 'unknown';
   if (liveness === 'dead') return 'unhealthy';
   if (depth > Math.min(degradedDepth, degradedShare * capacity)) return 'degraded';
+  if (liveness === 'busy') return 'degraded';
+  if (liveness === 'stalled' && agentStates[state] !== 'paused') return 'degraded';
   // Who has nothing to do makes no progress, and is well.
   const idle = depth === 0 || agentStates[state] === 'paused';
   return !idle && nowMs - lastProgressAtMs > staleMs ? 'degraded' : 'healthy';

@@ -17,6 +17,14 @@ export type { GroupReceipt, Refusal } from './agents/group-send.js';
 export type { MessageBatch } from './agents/message-stream.js';
 export { type PublishOptions, PublishReceipt } from './agents/publisher.js';
 export { type BatchOptions, type Route, type SendOptions, SendReceipt } from './agents/send.js';
+export {
+  type AgentStart,
+  readReport,
+  type StartedAgent,
+  type StartTarget,
+  shimCommand,
+  startAgents,
+} from './agents/start.js';
 export type { Subscription } from './agents/subscription.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
@@ -35,6 +43,7 @@ export {
   type FabricCapacity,
   type FabricProfile,
   type Health,
+  isLiving,
   type JoinOptions,
   type Liveness,
   type OpenOptions,

@@ -5,6 +5,7 @@
 #include "core/layout.h"
 #include "core/status.h"
 #include "fabric_wrap.h"
+#include "start.h"
 
 namespace cfc::binding {
 namespace {
@@ -51,6 +52,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("constants", Constants(env));
   exports.Set("statuses", Statuses(env));
   DefineFabricFunctions(env, exports);
+  DefineStartFunctions(env, exports);
   return exports;
 }
 

@@ -73,7 +73,7 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::LeaveFromScript>("leave")});
 }
 
-// new NativeAgent(fabric, {name, role, team, parent, mailboxCells, fence}, holder)
+// new NativeAgent(fabric, {name, role, team, parent, mailboxCells, fence, life}, holder)
 AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const auto fabric = info[0].As<Napi::Object>();
@@ -95,6 +95,8 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
         std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")), uint64_t{kMaxLaneCells} + 1));
     spec.fence = ToBool(spec_object.Get("fence"));
     spec.counts = ToBool(spec_object.Get("counts"));
+    const std::string life = ToText(spec_object.Get("life"));
+    spec.life = life;
     status = agent_.Join(&owner->participant(), spec, &failure);
   }
   if (status != Status::kOk) {
@@ -146,6 +148,7 @@ Napi::Value AgentWrap::Info(const Napi::CallbackInfo& info) {
   if (!owner_) return out;
   out.Set("name", agent_.name());
   out.Set("entry", agent_.entry());
+  out.Set("guest", agent_.guest());
   out.Set("incarnation", agent_.incarnation());
   out.Set("uid", static_cast<double>(agent_.participant().uid()));
   out.Set("workCells", agent_.mailbox().lanes[kWorkLane].capacity());
@@ -423,9 +426,11 @@ Napi::Value AgentWrap::ReaderLives(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), lives);
 }
 
+// setState(state): a status
 Napi::Value AgentWrap::SetState(const Napi::CallbackInfo& info) {
-  if (owner_) agent_.SetState(static_cast<AgentState>(ToUint32(info[0]) % 6));
-  return info.Env().Undefined();
+  const Status status =
+      owner_ ? agent_.SetState(static_cast<AgentState>(ToUint32(info[0]) % 6)) : Status::kOk;
+  return ToValue(info.Env(), status);
 }
 
 Napi::Value AgentWrap::Progress(const Napi::CallbackInfo& info) {

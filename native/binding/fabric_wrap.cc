@@ -9,8 +9,10 @@
 #include "convert.h"
 #include "core/clock.h"
 #include "core/directory.h"
+#include "core/lifecycle.h"
 #include "core/reaper.h"
 #include "core/topic_peers.h"
+#include "liveness.h"
 #include "rows.h"
 
 namespace cfc::binding {
@@ -84,23 +86,30 @@ Napi::Object ToObject(Napi::Env env, const SweepReport& report) {
 }  // namespace
 
 Napi::Function FabricWrap::Define(Napi::Env env) {
-  return DefineClass(
-      env, "NativeFabric",
-      {InstanceMethod<&FabricWrap::Info>("info"), InstanceMethod<&FabricWrap::Watch>("watch"),
-       InstanceMethod<&FabricWrap::Snapshot>("snapshot"), InstanceMethod<&FabricWrap::Peek>("peek"),
-       InstanceMethod<&FabricWrap::Clear>("clear"), InstanceMethod<&FabricWrap::Trace>("trace"),
-       InstanceMethod<&FabricWrap::Sweep>("sweep"), InstanceMethod<&FabricWrap::Check>("check"),
-       InstanceMethod<&FabricWrap::Census>("census"),
-       InstanceMethod<&FabricWrap::Metrics>("metrics"),
-       InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
-       InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
-       InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
-       InstanceMethod<&FabricWrap::Sample>("sample"),
-       InstanceMethod<&FabricWrap::SampleBoxes>("sampleBoxes"),
-       InstanceMethod<&FabricWrap::SampleHistogram>("sampleHistogram"),
-       InstanceMethod<&FabricWrap::ReadTopic>("readTopic"),
-       InstanceMethod<&FabricWrap::Describe>("describe"),
-       InstanceMethod<&FabricWrap::Close>("close")});
+  return DefineClass(env, "NativeFabric",
+                     {InstanceMethod<&FabricWrap::Info>("info"),
+                      InstanceMethod<&FabricWrap::Watch>("watch"),
+                      InstanceMethod<&FabricWrap::Snapshot>("snapshot"),
+                      InstanceMethod<&FabricWrap::Peek>("peek"),
+                      InstanceMethod<&FabricWrap::Clear>("clear"),
+                      InstanceMethod<&FabricWrap::Trace>("trace"),
+                      InstanceMethod<&FabricWrap::Control>("control"),
+                      InstanceMethod<&FabricWrap::Forget>("forget"),
+                      InstanceMethod<&FabricWrap::LastLines>("lastLines"),
+                      InstanceMethod<&FabricWrap::History>("history"),
+                      InstanceMethod<&FabricWrap::Sweep>("sweep"),
+                      InstanceMethod<&FabricWrap::Check>("check"),
+                      InstanceMethod<&FabricWrap::Census>("census"),
+                      InstanceMethod<&FabricWrap::Metrics>("metrics"),
+                      InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
+                      InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
+                      InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
+                      InstanceMethod<&FabricWrap::Sample>("sample"),
+                      InstanceMethod<&FabricWrap::SampleBoxes>("sampleBoxes"),
+                      InstanceMethod<&FabricWrap::SampleHistogram>("sampleHistogram"),
+                      InstanceMethod<&FabricWrap::ReadTopic>("readTopic"),
+                      InstanceMethod<&FabricWrap::Describe>("describe"),
+                      InstanceMethod<&FabricWrap::Close>("close")});
 }
 
 // new NativeFabric(mode: 'open' | 'create' | 'openOrCreate', base, name, options, onReady)
@@ -226,11 +235,14 @@ Napi::Value FabricWrap::Check(const Napi::CallbackInfo& info) {
   return ToValue(info.Env(), participant_ ? participant_->CheckLease() : fabric_->Check());
 }
 
+// snapshot(probe: boolean): every agent; probe: also asks /proc for who is stopped
 Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array out = Napi::Array::New(env);
   if (!fabric_) return out;
   const AgentDirectory directory(fabric_.get());
+  const bool probe = ToBool(info[0]);
+  const Liveness liveness(fabric_.get());
   const double now_ms = static_cast<double>(RealTimeNs()) / 1e6;
   const double monotonic_ms = static_cast<double>(MonotonicNs()) / 1e6;
   uint32_t count = 0;
@@ -250,8 +262,18 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
     agent.Set("joinedAtMs", static_cast<double>(record.joined_at_ms));
     agent.Set("lastProgressAtMs",
               now_ms - (monotonic_ms - static_cast<double>(record.progress_at_ms)));
+    const bool alive = !fabric_->HolderDead(record.holder);
+    const int exit_code = ExitCodeOf(record.exit, record.incarnation);
+    char text[kStatusTextBytes];
+    const uint32_t text_bytes = ReadStatusText(fabric_->entries()[i], text);
     agent.Set("held", record.holder != 0);
-    agent.Set("alive", !fabric_->HolderDead(record.holder));
+    agent.Set("alive", alive);
+    agent.Set("stalled", alive && probe && liveness.Stopped(record));
+    agent.Set("busy", alive && liveness.Busy(record));
+    agent.Set("facts", static_cast<uint32_t>(record.facts));
+    agent.Set("exitCode", exit_code);
+    agent.Set("commandPid", CommandPid(record.command));
+    agent.Set("statusText", ToValue(env, std::string_view(text, text_bytes)));
     MailboxView view;
     double depth = 0, capacity = 0, leased = 0, waiting = 0;
     if (fabric_->mail().View(MailboxRefBox(record.mailbox), &view)) {

@@ -68,6 +68,10 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Peek(const Napi::CallbackInfo& info);
   Napi::Value Clear(const Napi::CallbackInfo& info);
   Napi::Value Trace(const Napi::CallbackInfo& info);
+  Napi::Value Control(const Napi::CallbackInfo& info);
+  Napi::Value Forget(const Napi::CallbackInfo& info);
+  Napi::Value LastLines(const Napi::CallbackInfo& info);
+  Napi::Value History(const Napi::CallbackInfo& info);
   Napi::Value Sweep(const Napi::CallbackInfo& info);
   Napi::Value Check(const Napi::CallbackInfo& info);
   Napi::Value Census(const Napi::CallbackInfo& info);

@@ -48,6 +48,14 @@ LoopWaiter* LoopWaiter::Create(Napi::Env env, Participant* participant, Look loo
     uv_unref(handle);
     ++waiter->open_handles_;
   }
+  // From the first turn on, whether anything is waited for or not: others see by it that the loop
+  // turns.
+  uv_prepare_start(&waiter->prepare_, [](uv_prepare_t* handle) {
+    static_cast<LoopWaiter*>(handle->data)->OnPrepare();
+  });
+  uv_check_start(&waiter->check_,
+                 [](uv_check_t* handle) { static_cast<LoopWaiter*>(handle->data)->OnCheck(); });
+  waiter->Beat();
   return waiter;
 }
 
@@ -57,6 +65,7 @@ void LoopWaiter::Close() noexcept {
   watching_ = false;
   if (parked_) participant_->Unpark();
   parked_ = false;
+  participant_->Beat(0);
   uv_close(Base(&poll_), OnClosed);
   uv_close(Base(&prepare_), OnClosed);
   uv_close(Base(&check_), OnClosed);
@@ -87,10 +96,6 @@ void LoopWaiter::Watch(bool watching) noexcept {
   uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
     static_cast<LoopWaiter*>(handle->data)->readable_ = true;
   });
-  uv_prepare_start(
-      &prepare_, [](uv_prepare_t* handle) { static_cast<LoopWaiter*>(handle->data)->OnPrepare(); });
-  uv_check_start(&check_,
-                 [](uv_check_t* handle) { static_cast<LoopWaiter*>(handle->data)->OnCheck(); });
   uv_timer_start(
       &backstop_,
       [](uv_timer_t* handle) {
@@ -122,7 +127,14 @@ bool LoopWaiter::SpinUntilReady() noexcept {
   return false;
 }
 
+void LoopWaiter::Beat() noexcept { participant_->Beat(uv_now(loop_)); }
+
 void LoopWaiter::OnPrepare() noexcept {
+  Prepare();
+  participant_->Beat(0);  // a loop that polls is not stuck, however long it sleeps
+}
+
+void LoopWaiter::Prepare() noexcept {
   // What comes while we are here is handled here, as far as that goes: a turn of the loop for each
   // message of an exchange costs as much as the message.
   for (uint32_t round = 0; watching_ && round < kMostRounds; ++round) {
@@ -160,6 +172,7 @@ void LoopWaiter::Call() noexcept {
 void LoopWaiter::OnCheck() noexcept {
   const int64_t now_ns = MonotonicNs();
   int64_t slept_ns = 0;
+  Beat();
   if (parked_) {
     participant_->Unpark();
     parked_ = false;
@@ -167,8 +180,11 @@ void LoopWaiter::OnCheck() noexcept {
     participant_->spin().Slept(slept_ns);
   }
   // From one poll to the next: what comes meanwhile waits for as long.
-  if (turn_began_ns_ != 0) turned_(now_ns - slept_ns - turn_began_ns_, slept_ns, readable_);
-  turn_began_ns_ = now_ns;
+  // Where nobody waits, nothing says how long the poll slept.
+  if (turn_began_ns_ != 0 && watching_) {
+    turned_(now_ns - slept_ns - turn_began_ns_, slept_ns, readable_);
+  }
+  turn_began_ns_ = watching_ ? now_ns : 0;
   uv_idle_stop(&idle_);
   // Drained while unparked: after parking it would swallow the byte of a ring already given.
   if (readable_) {

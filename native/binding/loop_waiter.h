@@ -43,7 +43,9 @@ class LoopWaiter {
              Turned turned) noexcept;
   ~LoopWaiter() = default;
 
+  void Beat() noexcept;
   void OnPrepare() noexcept;
+  void Prepare() noexcept;
   void OnCheck() noexcept;
   bool SpinUntilReady() noexcept;
   void Call() noexcept;

@@ -1,4 +1,5 @@
-// cfc-native: the processes behind `cfc map`, on the core alone. Started by `cfc`, not by people.
+// cfc-native: the processes behind `cfc map` and `cfc run`, on the core alone. Started by `cfc`,
+// not by people.
 #include <sys/prctl.h>
 
 #include <cstdio>
@@ -6,6 +7,7 @@
 #include <string>
 
 #include "job.h"
+#include "shim_options.h"
 
 int main(int count, char** arguments) {
   const char* const role = count > 1 ? arguments[1] : "";
@@ -20,6 +22,10 @@ int main(int count, char** arguments) {
   constexpr Role kRoles[] = {{"keeper", &cfc::RunKeeper},
                              {"coordinator", &cfc::RunCoordinator},
                              {"worker", &cfc::RunWorker}};
+  if (std::strcmp(role, "shim") == 0) {
+    prctl(PR_SET_NAME, "cfc-shim");
+    return cfc::RunShim(count - 2, arguments + 2);
+  }
   for (const Role& one : kRoles) {
     if (std::strcmp(role, one.name) != 0) continue;
     // What `ps -o comm` and `top` show.

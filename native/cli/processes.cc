@@ -46,26 +46,6 @@ namespace {
   _exit(127);
 }
 
-void AddNumbers(const char* text, std::vector<pid_t>* pids) {
-  char* end = nullptr;
-  for (long pid = std::strtol(text, &end, 10); end != text; pid = std::strtol(text, &end, 10)) {
-    pids->push_back(static_cast<pid_t>(pid));
-    text = end;
-  }
-}
-
-bool ReadWhole(const char* path, std::string* text) {
-  const Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return false;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t bytes = read(file.get(), buffer, sizeof buffer);
-    if (bytes == 0) return true;
-    if (bytes < 0) return false;
-    text->append(buffer, static_cast<size_t>(bytes));
-  }
-}
-
 // Where the kernel keeps no list of children: asks every process for its parent.
 void ScanProcesses(std::vector<pid_t>* pids) {
   DIR* const dir = opendir("/proc");
@@ -87,6 +67,26 @@ void ScanProcesses(std::vector<pid_t>* pids) {
 }
 
 }  // namespace
+
+void AddNumbers(const char* text, std::vector<pid_t>* pids) {
+  char* end = nullptr;
+  for (long pid = std::strtol(text, &end, 10); end != text; pid = std::strtol(text, &end, 10)) {
+    pids->push_back(static_cast<pid_t>(pid));
+    text = end;
+  }
+}
+
+bool ReadWhole(const char* path, std::string* text) {
+  const Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return false;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t bytes = read(file.get(), buffer, sizeof buffer);
+    if (bytes == 0) return true;
+    if (bytes < 0) return false;
+    text->append(buffer, static_cast<size_t>(bytes));
+  }
+}
 
 // vfork: the child of a large mapping costs no copy of its page tables.
 __attribute__((noinline)) pid_t Spawn(const char* program,

@@ -40,6 +40,11 @@ bool WatchParent(pid_t parent) noexcept;
 
 std::vector<pid_t> ListChildren();
 
+// What a file holds; false, with errno, where it can't be read.
+bool ReadWhole(const char* path, std::string* text);
+// The numbers that a text begins with.
+void AddNumbers(const char* text, std::vector<pid_t>* pids);
+
 // Kills a child of ours, and the group that it leads or belongs to unless that is our own.
 void KillWithGroup(pid_t pid) noexcept;
 

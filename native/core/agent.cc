@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "failpoint.h"
 #include "group.h"
+#include "lifecycle.h"
 #include "reaper.h"
 
 namespace cfc {
@@ -33,6 +34,12 @@ Status Agent::Join(Participant* participant, const AgentSpec& spec, Failure* fai
   participant_ = participant;
   AgentDirectory directory(&participant->fabric());
   Status status = Status::kBusy;
+  guest_ = false;
+  shim_ = spec.shim;
+  Life life;
+  if (!spec.life.empty() && ParseLifeToken(participant->fabric(), spec.life, &life)) {
+    status = Visit(spec.name, life.entry, life.incarnation);
+  }
   // Between two looks the name may come, go or change hands.
   for (int tries = 0; tries < 1000 && status == Status::kBusy; ++tries) {
     AgentRecord record;
@@ -73,7 +80,7 @@ Status Agent::Enter(const AgentSpec& spec, Failure* failure) noexcept {
   entry.mailbox.store(ref);
   // Even: stable. Never the same twice, also across names that use this entry.
   entry.incarnation.store(((entry.incarnation.load() >> 1) + 1) << 1);
-  entry.state.store(static_cast<uint64_t>(AgentState::kSpawned));
+  BeginLifecycle(entry);
   entry.restarts.store(0);
   directory.Describe(index, spec);
   CFC_FAIL_POINT("join.described");
@@ -109,11 +116,54 @@ Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcep
   if (spec.fence) {
     entry.incarnation.store(life << 1 | 1);
     AgentDirectory(&fabric).Describe(record.entry, spec);
+    BeginLifecycle(entry);
     entry.restarts.store(entry.restarts.load() + 1);
   }
   entry.incarnation.store((life + (spec.fence ? 1 : 0)) << 1);
   CFC_FAIL_POINT("takeover.incarnation");
   return BeginLife(record.entry, record.word, spec.counts);
+}
+
+Status Agent::Visit(std::string_view name, uint32_t index, uint32_t incarnation) noexcept {
+  Fabric& fabric = participant_->fabric();
+  AgentRecord record;
+  if (!AgentDirectory(&fabric).Read(index, &record) || record.Name() != name ||
+      record.incarnation != incarnation || fabric.HolderDead(record.holder)) {
+    return Status::kLeaseLost;
+  }
+  guest_ = true;
+  const Status status = BeginLife(index, record.word, /*counts=*/true);
+  if (status != Status::kOk) return status;
+  incarnation_ = incarnation;
+  // The holder may have changed since it was looked at; then this life is over, and its successor
+  // has not seen us in the list of readers.
+  if (!Fenced()) return Status::kOk;
+  RemoveReader();
+  return Status::kLeaseLost;
+}
+
+bool Agent::Fenced() const noexcept {
+  return guest_ &&
+         participant_->fabric().entries()[entry_].incarnation.load() != uint64_t{incarnation_} << 1;
+}
+
+bool Agent::ReaderReady() noexcept {
+  if (!reading_) reading_ = AddReader();
+  return reading_;
+}
+
+void Agent::FenceGuests() noexcept {
+  Fabric& fabric = participant_->fabric();
+  for (auto& reader : view_.words->readers) {
+    const uint64_t seen = reader.load();
+    const auto guest = static_cast<Owner>(seen);
+    if (guest == 0 || guest == participant_->owner()) continue;
+    for (Lane lane : view_.lanes) lane.Fence(guest);
+    uint64_t expected = seen;
+    reader.compare_exchange_strong(expected, 0);
+    CFC_FAIL_POINT("takeover.guest");
+    fabric.Ring(OwnerSlot(guest));  // it may sleep: it finds out that it lost
+  }
 }
 
 Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexcept {
@@ -131,18 +181,36 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexce
     memo_[lane] = ReclaimMemo();
     empty_at_[lane] = 0;
   }
-  if (!AddReader()) return Status::kReadersFull;
+  reading_ = false;
+  if (!guest_ && !shim_ && !ReaderReady()) return Status::kReadersFull;
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     reopening_[lane] = view_.lanes[lane].Reopen() != Status::kOk;
-    view_.lanes[lane].FenceIncarnations(incarnation_);
+    if (!guest_) view_.lanes[lane].FenceIncarnations(incarnation_);
   }
-  entry.pid.store(static_cast<uint64_t>(getpid()));
-  entry.joined_at_ms.store(static_cast<uint64_t>(RealTimeNs() / 1'000'000));
+  if (!guest_) {
+    FenceGuests();
+    entry.pid.store(static_cast<uint64_t>(getpid()));
+    entry.joined_at_ms.store(static_cast<uint64_t>(RealTimeNs() / 1'000'000));
+  } else {
+    const uint64_t facts = entry.facts.fetch_or(kFactGuests);
+    if ((facts & (kFactAwaitsGuest | kFactReady)) == kFactAwaitsGuest) {
+      entry.facts.fetch_or(kFactReady);
+      if (StateOf(entry.state.load()) == AgentState::kSpawned) {
+        (void)ChangeState(entry, AgentState::kWorking);
+      }
+    }
+  }
+  if (shim_) {
+    entry.facts.fetch_or(kFactShim);
+  } else if (!guest_) {
+    entry.facts.fetch_and(~uint64_t{kFactShim});
+  }
   Progress();
   fabric.SlotAt(participant_->slot_index())->agent_hint.store(index + 1);
   // Busy only where two of us hold one name, which the holder word rules out; then nothing counts.
   counters_ = CounterBlock();
-  (void)fabric.metrics().TakeBlock(index, participant_->uid(), &counters_);
+  (void)(guest_ ? fabric.metrics().ShareBlock(index, &counters_)
+                : fabric.metrics().TakeBlock(index, participant_->uid(), &counters_));
   if (!counts) counters_ = CounterBlock();
   woken_ = false;
   until_sample_ = 0;
@@ -190,8 +258,15 @@ void Agent::Leave() noexcept {
   CFC_FAIL_POINT("leave.fenced");
   RemoveReader();
   bool gone = false;
+  if (guest_) {
+    if (depth != 0 && !Fenced()) fabric.RingReaders(view_, me);
+    ForgetLanes();
+    return;
+  }
+  // How its command ended is to be seen until somebody forgets the name.
+  const bool told = ExitCodeOf(fabric.entries()[entry_].exit.load(), incarnation_) >= 0;
   // Disowned before it is closed: who finds a closed lane in an owned box may open it again.
-  if (depth == 0 && fabric.mail().Disown(me, mailbox_ref_)) {
+  if (depth == 0 && !told && fabric.mail().Disown(me, mailbox_ref_)) {
     CFC_FAIL_POINT("leave.disowned");
     bool drained = true;
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
@@ -220,6 +295,10 @@ void Agent::Leave() noexcept {
     fabric.entries()[entry_].holder.compare_exchange_strong(seen, 0);
     fabric.RingReaders(view_, me);
   }
+  ForgetLanes();
+}
+
+void Agent::ForgetLanes() noexcept {
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     participant_->ForgetReading(PackLaneId(view_.box, lane));
   }
@@ -228,8 +307,9 @@ void Agent::Leave() noexcept {
   participant_ = nullptr;
 }
 
-void Agent::SetState(AgentState state) noexcept {
-  participant_->fabric().entries()[entry_].state.store(static_cast<uint64_t>(state));
+Status Agent::SetState(AgentState state) noexcept {
+  if (Fenced()) return Status::kLeaseLost;
+  return ChangeState(participant_->fabric().entries()[entry_], state);
 }
 
 void Agent::Progress() noexcept {

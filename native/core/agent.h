@@ -123,6 +123,10 @@ class Agent {
 
   // Takes a new name, or that of a dead agent with its mailbox and what is in it. kLeaseHeld (the
   // name's holder lives), kAgentsFull, kMailboxesFull, kNoSpace, kInvalid, kSystem.
+  //
+  // With the token of the life that a shim holds, a guest: it sends and reads as that agent, beside
+  // the shim and other guests, until that life is fenced (then all it does is kLeaseLost). A token
+  // of another fabric is none. kLeaseLost where that life is over.
   Status Join(Participant* participant, const AgentSpec& spec, Failure* failure);
   // Gives back what was leased. The name goes too if its mailbox is empty; else it stays with its
   // messages for a successor.
@@ -141,7 +145,9 @@ class Agent {
   void NoteRefused(uint32_t messages) noexcept;
   // By whoever sleeps for us: it slept so long, and was woken (or not, where mail came before).
   void NoteSleep(int64_t slept_ns, bool woken) noexcept;
-  void SetState(AgentState state) noexcept;
+  bool guest() const noexcept { return guest_; }
+  // kInvalid: the state machine (lifecycle.h) has no such step.
+  Status SetState(AgentState state) noexcept;
   // This agent made progress of its own (a beat), besides what it receives and acks.
   void Progress() noexcept;
 
@@ -255,6 +261,13 @@ class Agent {
                    ChunkRef chunk, uint64_t number) noexcept;
   void CloseTopics() noexcept;
   Status TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcept;
+  Status Visit(std::string_view name, uint32_t entry, uint32_t incarnation) noexcept;
+  // After a new incarnation: living guests of the old one lose what they leased, and are told.
+  void FenceGuests() noexcept;
+  bool Fenced() const noexcept;
+  // A guest is listed as a reader once it reads: many come only to send.
+  bool ReaderReady() noexcept;
+  void ForgetLanes() noexcept;
   Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
   Status BeginLife(uint32_t entry, uint64_t entry_word, bool counts) noexcept;
   void Sample(const Delivery& delivery) noexcept;
@@ -281,6 +294,9 @@ class Agent {
   uint32_t entry_ = kNoEntry;
   uint64_t entry_word_ = 0;
   uint32_t incarnation_ = 0;
+  bool guest_ = false;
+  bool shim_ = false;
+  bool reading_ = false;
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;
   CounterBlock counters_;

@@ -57,6 +57,8 @@ bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
 Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
+  if (Fenced()) return Status::kLeaseLost;
+  if (!ReaderReady()) return Status::kReadersFull;
   const Owner me = participant_->owner();
   suspects_.count = 0;
   uint32_t delay = 0;
@@ -84,6 +86,10 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       const bool sound = ReadCell(lane.At(taken.position), out);
       CFC_FAIL_POINT("take.copied");
       if (!lane.Holds(taken.position, taken.word)) continue;  // taken back: deliver nothing
+      if (Fenced()) {  // after its cells were given back: this one has to follow them
+        lane.GiveBack(taken.position, taken.word, 0);
+        return Status::kLeaseLost;
+      }
       participant_->CountTaken();
       PrefetchBehind(index, taken.position);
       if (!sound) {
@@ -155,6 +161,7 @@ bool Agent::WorthALook() const noexcept {
 }
 
 bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
+  if (Fenced() || !ReaderReady()) return true;  // TryTake says so
   suspects_.count = 0;
   for (int round = 0; round < 2; ++round) {
     for (uint32_t index = 0; index < kLanes; ++index) {

@@ -59,6 +59,7 @@ Status Agent::Resolve(Route* route) noexcept {
 Status Agent::Check(const Outgoing& message) const noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
+  if (Fenced()) return Status::kLeaseLost;
   if (message.type.size() > kMaxNameBytes) return Status::kInvalid;
   return message.body.size() > kMaxBodyBytes ? Status::kTooLarge : Status::kOk;
 }

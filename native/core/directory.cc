@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "copy.h"
 #include "failpoint.h"
+#include "lifecycle.h"
 
 namespace cfc {
 namespace {
@@ -88,11 +89,14 @@ bool AgentDirectory::Read(uint32_t index, AgentRecord* out) const noexcept {
     out->holder = entry.holder.load();
     out->mailbox = entry.mailbox.load();
     out->incarnation = static_cast<uint32_t>(incarnation >> 1);
-    out->state = static_cast<AgentState>(entry.state.load() % 6);
+    out->state = StateOf(entry.state.load());
     out->pid = static_cast<uint32_t>(entry.pid.load());
     out->joined_at_ms = entry.joined_at_ms.load();
     out->progress_at_ms = entry.progress_at_ms.load();
     out->restarts = entry.restarts.load();
+    out->exit = entry.exit.load();
+    out->command = entry.command.load();
+    out->facts = entry.facts.load();
     const uint64_t lengths = entry.lengths.load();
     out->name_bytes = LengthAt(lengths, 0);
     out->role_bytes = LengthAt(lengths, 1);

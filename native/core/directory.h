@@ -34,6 +34,9 @@ struct AgentRecord {
   uint64_t joined_at_ms = 0;
   uint64_t progress_at_ms = 0;
   uint64_t restarts = 0;
+  uint64_t exit = 0;  // lifecycle.h takes these apart
+  uint64_t command = 0;
+  uint64_t facts = 0;
   uint8_t name_bytes = 0, role_bytes = 0, team_bytes = 0, parent_bytes = 0;
   char name[kMaxNameBytes] = {};
   char role[kMaxNameBytes] = {};
@@ -55,6 +58,8 @@ struct AgentSpec {
   uint32_t mailbox_cells = 0;  // of the work lane; 0: the fabric's default
   bool counts = true;          // false: it counts nothing, and what it counted reads as 0
   bool fence = true;           // a new incarnation: what an earlier life still holds is redelivered
+  bool shim = false;           // holds the name for others: neither reads nor counts itself
+  std::string_view life = {};  // token of the life that this is to be a guest of; empty: of none
 };
 
 class AgentDirectory {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lifecycle.h"
 #include "mail.h"
 
 namespace cfc {
@@ -100,7 +101,7 @@ Status Group::LeastLoaded(LaneIndex lane, bool only_idle, uint32_t start,
     if (index == self_ || !Seems(entry)) continue;
     members = true;
     MailboxView view;
-    if (!Works(static_cast<AgentState>(entry.state.load(std::memory_order_relaxed) % 6)) ||
+    if (!Works(StateOf(entry.state.load(std::memory_order_relaxed))) ||
         !fabric_->mail().View(MailboxRefBox(entry.mailbox.load(std::memory_order_relaxed)),
                               &view)) {
       continue;

@@ -24,7 +24,7 @@ struct NativeMemory {
 
 constexpr uint64_t kMagic = 0x3130'6261'6663'6663;  // "cfcfab01", little-endian
 constexpr uint16_t kLayoutMajor = 1;
-constexpr uint16_t kLayoutMinor = 0;
+constexpr uint16_t kLayoutMinor = 1;
 constexpr uint32_t kByteOrderMark = 0x0102'0304;
 
 // Words that different processes write lie this far apart: adjacent-line prefetch pulls pairs.
@@ -85,11 +85,16 @@ struct SlotOf {
   typename Memory::Word agent_hint;                // 1 + index of the agent that it holds, 0: none
   alignas(kLineBytes) typename Memory::Half doorbell;
   alignas(kLineBytes) typename Memory::Word intents[kIntents];
+  typename Memory::Word
+      beat;  // monotonic ms of its event loop's last turn; 0: no loop, or it polls
 };
 using Slot = SlotOf<NativeMemory>;
 static_assert(sizeof(Slot) == 3 * kLineBytes, "docs/memory.md draws these bytes");
 
 // ---- agents (control file)
+
+constexpr uint32_t kStateChanges = 8;      // of an agent, the last ones
+constexpr uint32_t kStatusTextBytes = 48;  // of what a program says of itself
 
 enum class EntryKind : uint32_t { kFree = 0, kClaimed = 1, kLive = 2, kQuarantined = 3 };
 
@@ -100,18 +105,24 @@ struct EntryOf {
       holder;  // uid 48 | slot 16 of the participant that it belongs to; 0: nobody
   typename Memory::Word mailbox;      // MailboxRef with generation
   typename Memory::Word incarnation;  // grows with each fence
-  typename Memory::Word state;        // AgentState, reported by the agent
+  typename Memory::Word state;        // changes so far 56 | AgentState 8
   typename Memory::Word pid;
   typename Memory::Word joined_at_ms;
   typename Memory::Word progress_at_ms;  // last delivery, ack or beat, monotonic clock
   typename Memory::Word restarts;
-  typename Memory::Word spare[7];
+  typename Memory::Word exit;     // life 32 | 1 + exit code 32; 0: none
+  typename Memory::Word command;  // start time 40 | pid 24 of what the holder started; 0: none
+  typename Memory::Word wanted;   // life 32 | grace, ms 28 | Wanted 4
+  typename Memory::Word facts;    // AgentFact bits
+  typename Memory::Word spare[3];
   typename Memory::Word name[kMaxNameBytes / 8];
   typename Memory::Word role[kMaxNameBytes / 8];
   typename Memory::Word team[kMaxNameBytes / 8];
   typename Memory::Word parent[kMaxNameBytes / 8];
   typename Memory::Word lengths;  // parent 8 | team 8 | role 8 | name 8, in the low half
-  typename Memory::Word spare2[15];
+  typename Memory::Word changes[kStateChanges];  // at, Unix ms 48 | count 8 | from 4 | to 4
+  typename Memory::Word text_word;               // sequence 32 | bytes 32; odd: being written
+  typename Memory::Word text[kStatusTextBytes / 8];
 };
 using Entry = EntryOf<NativeMemory>;
 static_assert(sizeof(Entry) == 4 * kLineBytes, "docs/memory.md draws these bytes");
@@ -123,6 +134,18 @@ enum class AgentState : uint32_t {
   kPaused = 3,
   kComplete = 4,
   kFailed = 5
+};
+
+// What whoever may wants of an agent that a shim stands over.
+enum class Wanted : uint32_t { kRun = 0, kPause = 1, kStop = 2, kKill = 3 };
+
+enum AgentFact : uint64_t {
+  kFactShim = 1,          // its holder started a command, and obeys `wanted`
+  kFactReady = 2,         // it can take work
+  kFactStopped = 4,       // the kernel told the shim that the command is stopped
+  kFactOverdue = 8,       // its watchdog expired
+  kFactGuests = 16,       // somebody joined by the token
+  kFactAwaitsGuest = 32,  // that makes it ready
 };
 
 // ---- control file: header page, then these words, slots, wants, entries

@@ -282,6 +282,18 @@ Status Metrics::TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexc
   return Status::kOk;
 }
 
+Status Metrics::ShareBlock(uint32_t index, CounterBlock* out) noexcept {
+  if (!writable_ || index >= blocks_) return Status::kInvalid;
+  Block& block = blocks_base_[index];
+  const uint64_t generation = block.generation.load();
+  if (generation == 0 || (generation & 1) != 0) return Status::kBusy;
+  out->block_ = &block;
+  out->generation_ = generation;
+  out->index_ = index;
+  out->shared_ = true;
+  return Status::kOk;
+}
+
 bool Metrics::ReadBlock(uint32_t index, double out[kBlockValues], uint64_t* uid) const noexcept {
   Reading reading;
   if (!ReadBlock(index, &reading)) return false;

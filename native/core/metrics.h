@@ -214,7 +214,15 @@ class CounterBlock {
 
   // By the index that Metrics::Register gave; an index out of range does nothing.
   void Add(uint32_t index, double amount) noexcept {
-    if (index < kBlockValues && Mine()) Store(index, Load(index) + amount);
+    if (index >= kBlockValues || !Mine()) return;
+    if (!shared_) {
+      Store(index, Load(index) + amount);
+      return;
+    }
+    uint64_t seen = block_->values[index].load(std::memory_order_relaxed);
+    while (!block_->values[index].compare_exchange_weak(
+        seen, std::bit_cast<uint64_t>(std::bit_cast<double>(seen) + amount))) {
+    }
   }
   void Set(uint32_t index, double value) noexcept {
     if (index < kBlockValues && Mine()) Store(index, Base(index) + value);
@@ -253,6 +261,7 @@ class CounterBlock {
   Block* block_ = nullptr;
   uint64_t generation_ = 0;
   uint32_t index_ = 0;
+  bool shared_ = false;
 };
 
 // One agent's histogram of one metric. Copies write to the same; an empty one records nothing.
@@ -352,6 +361,9 @@ class Metrics {
   // index: the one before is dead or fenced. kInvalid, kBusy (somebody else does the same right
   // now).
   Status TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexcept;
+  // A guest's way to the block of the agent that it is: several add to it at once, by swaps.
+  // Ends when the block is taken over. kInvalid, kBusy.
+  Status ShareBlock(uint32_t index, CounterBlock* out) noexcept;
 
   // All values, of one owner. False (and `out` worthless) where nobody ever counted, or where the
   // block was being taken over all the time, or by somebody who died of it.

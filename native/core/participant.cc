@@ -11,20 +11,11 @@
 
 #include "failpoint.h"
 #include "futex.h"
+#include "lifecycle.h"
 #include "reaper.h"
 
 namespace cfc {
 namespace {
-
-// Field 22 of /proc/self/stat, for people who look at a slot; decides nothing.
-uint64_t StartTime() noexcept {
-  const Descriptor file(open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
-  char text[1024] = {};
-  if (!file.valid() || read(file.get(), text, sizeof text - 1) <= 0) return 0;
-  const char* field = std::strrchr(text, ')');
-  for (int n = 2; field && n < 22; ++n) field = std::strchr(field + 1, ' ');
-  return field ? std::strtoull(field + 1, nullptr, 10) : 0;
-}
 
 // Has the kernel put this thread on another of the CPUs that it may use.
 void LeaveThisCpu() noexcept {
@@ -68,8 +59,9 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       uid_ = fabric->words().next_uid.fetch_add(1);
       slot->uid.store(uid_);
       slot->pid.store(static_cast<uint64_t>(getpid()));
-      slot->start_time.store(StartTime());
+      slot->start_time.store(ProcessStartTime(0));
       slot->agent_hint.store(0);
+      slot->beat.store(0);
       for (auto& intent : slot->intents) intent.store(0);
       fabric->wants().Of(index).store(0);
       Doorbell(&slot->doorbell).Unpark();  // of one who died asleep

@@ -117,6 +117,9 @@ class Participant {
   void DrainBell() noexcept;
   void ParkInLoop() noexcept { bell().Park(/*in_loop=*/true); }
   void Unpark() noexcept { bell().Unpark(); }
+  // Each turn: the monotonic clock's milliseconds when the loop begins to work, 0 when it polls.
+  // Somebody else sees by it that the loop does not turn.
+  void Beat(uint64_t now_ms) noexcept { slot_->beat.store(now_ms, std::memory_order_relaxed); }
   // Every kBackstopNs, and sooner while something is in the way: repairs what it finds dead.
   Status OnBackstop(bool sweep) noexcept;
 

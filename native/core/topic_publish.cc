@@ -21,6 +21,7 @@ bool IsFull(Status status) noexcept {
 Status Agent::OpenTopic(std::string_view name, TopicRoute** route, Failure* failure) noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
+  if (Fenced()) return Status::kLeaseLost;
   const auto found = topics_.find(name);
   if (found != topics_.end()) {
     *route = &found->second;

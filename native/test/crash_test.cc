@@ -19,6 +19,8 @@
 #include <string>
 #include <vector>
 
+#include "core/lifecycle.h"
+#include "core/line_ring.h"
 #include "support.h"
 
 namespace cfc {
@@ -275,6 +277,44 @@ int RunRejoin(World& world) {
   return 0;
 }
 
+// A shim, its guest and whoever wants something of them; then the next life of the name.
+int RunLifecycle(World& world) {
+  Fabric& fabric = *world.fabric;
+  Member shim;
+  Member guest;
+  STEP(shim.participant.Register(&fabric, nullptr) == Status::kOk);
+  STEP(guest.participant.Register(&fabric, nullptr) == Status::kOk);
+  for (int life = 0; life < 2; ++life) {
+    STEP(shim.agent.Join(&shim.participant, {.name = "nomad", .shim = true}, nullptr) ==
+         Status::kOk);
+    const uint32_t index = shim.agent.entry();
+    const std::string token = LifeToken(fabric, index, shim.agent.incarnation());
+    STEP(guest.agent.Join(&guest.participant, {.name = "nomad", .life = token}, nullptr) ==
+         Status::kOk);
+    Route self = RouteTo("nomad");
+    STEP(guest.agent.TrySend(&self, {.body = "to myself"}, nullptr) == Status::kOk);
+    Delivery delivery;
+    STEP(guest.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk);
+    STEP(Want(fabric, "nomad", Wanted::kPause, 0) == Status::kOk);
+    STEP(shim.agent.SetState(AgentState::kWorking) == Status::kOk);
+    WriteStatusText(fabric.entries()[index], "half way");
+    LineRing(fabric.directory(), index).Append("a line\n");
+    shim.agent.Leave();
+    if (life == 0) {  // the guest lives on, and is fenced by the next life
+      STEP(shim.agent.Join(&shim.participant, {.name = "nomad", .shim = true}, nullptr) ==
+           Status::kOk);
+      STEP(guest.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kLeaseLost);
+      WriteExit(fabric.entries()[index], shim.agent.incarnation(), 1);
+      STEP(shim.agent.SetState(AgentState::kFailed) == Status::kOk);
+      shim.agent.Leave();
+    }
+    guest.agent.Leave();
+  }
+  guest.participant.Unregister();
+  shim.participant.Unregister();
+  return 0;
+}
+
 int RunMetrics(World& world) {
   Member me;
   STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
@@ -472,6 +512,7 @@ constexpr Workload kWorkloads[] = {
     {"wait for room", PrepareFull, RunRoom, true},
     {"receive", PrepareWorker, RunReceive, true},
     {"come and go", PrepareNothing, RunRejoin, false},
+    {"live as a command", PrepareNothing, RunLifecycle, false},
     {"publish", PrepareTopic, RunPublish, false},
     {"subscribe", PrepareNothing, RunSubscribe, false},
     {"metrics", PrepareNothing, RunMetrics, false},

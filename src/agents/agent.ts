@@ -96,7 +96,8 @@ export class Agent implements AsyncDisposable {
         defaultTimeoutMs,
       );
     };
-    this.setState('working');
+    // Of a guest the shim says it; who comes for a short visit after the end changes nothing.
+    if (!mailbox.guest) mailbox.setState(agentStates.indexOf('working'));
   }
 
   get name(): string {
@@ -430,8 +431,16 @@ export class Agent implements AsyncDisposable {
     return this.#mailbox.counters.histogram(name, unit);
   }
 
+  /**
+   * Says what this agent does. From spawned, working, waiting and paused any other state follows but
+   * spawned; complete and failed are ends (though what was complete may still turn out failed).
+   *
+   * @throws {CfcError} `ERR_CFC_USAGE` where the state machine has no such step,
+   *   `ERR_CFC_LEASE_LOST`
+   */
   setState(state: AgentState): void {
-    this.#mailbox.setState(agentStates.indexOf(state));
+    const status = this.#mailbox.setState(agentStates.indexOf(state));
+    if (status !== Status.ok) throw errorOf(status, { agent: this.name, state });
   }
 
   /** Says that this agent makes progress, besides what it receives and acks. */

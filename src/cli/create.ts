@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { Fabric, type FabricProfile } from '../index.js';
+import { Fabric, type FabricProfile, isLiving } from '../index.js';
 import { fabricOption, jsonOption, verb } from './options.js';
 import { say, writeJson, writeOut } from './terminal.js';
 
@@ -48,7 +48,7 @@ async function destroy({ fabric: name, dryRun = false, json }: DestroyFlags): Pr
   const fabric = await Fabric.open(name);
   const { path } = fabric.info();
   const agents = fabric.snapshot();
-  const living = agents.filter(({ liveness }) => liveness === 'alive').length;
+  const living = agents.filter(({ liveness }) => isLiving(liveness)).length;
   const { queued } = fabric.census();
   await fabric.close();
   if (!dryRun) await Fabric.destroy(name);

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { findNativeProgram } from '../core/index.js';
 import { CfcError } from '../index.js';
-import { findNativeProgram } from './native-program.js';
 
 export interface TreePlan {
   fabric: string;

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
+import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
 import { emitVerb } from './emit.js';
@@ -13,6 +14,7 @@ import { peekVerb } from './peek.js';
 import { psVerb } from './ps.js';
 import { pubVerb } from './pub.js';
 import { recvVerb } from './recv.js';
+import { runVerb } from './run.js';
 import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
 import { healthVerb, statusVerb, waitVerb } from './status.js';
@@ -32,6 +34,10 @@ export function makeProgram(): Command {
     );
   const verbs = [
     mapVerb(),
+    runVerb(),
+    pauseVerb(),
+    resumeVerb(),
+    stopVerb(),
     demoVerb(),
     createVerb(),
     destroyVerb(),
@@ -61,6 +67,7 @@ export function makeProgram(): Command {
       outputError: (text, write) => write(text.replace(/^error: /, 'cfc: ')),
     });
   }
+  program.enablePositionalOptions();
   for (const verb of verbs) program.addCommand(verb);
   return program;
 }

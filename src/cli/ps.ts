@@ -49,7 +49,8 @@ const byName = new Intl.Collator('en', { numeric: true });
 
 function shapeOfAgent(agent: AgentSnapshot): Record<string, unknown> {
   const { name, role, team, parent, state, liveness, health, pid } = agent;
-  const { depth, capacity, leased, restarts, lastProgressAt } = agent;
+  const { depth, capacity, leased, restarts, exitCode, lastProgressAt } = agent;
+  const { commandPid, ready, statusText } = agent;
   return {
     name,
     role,
@@ -63,7 +64,10 @@ function shapeOfAgent(agent: AgentSnapshot): Record<string, unknown> {
     capacity,
     leased,
     restarts,
-    exitCode: null,
+    exitCode,
     lastProgressAt: lastProgressAt.toISOString(),
+    commandPid: commandPid ?? null,
+    ready,
+    statusText,
   };
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type AgentSnapshot, CfcError, Fabric, type Health } from '../index.js';
+import { type AgentSnapshot, CfcError, Fabric, type Health, isLiving } from '../index.js';
 import { fabricOption, jsonOption, timeoutOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
@@ -9,7 +9,7 @@ import { stripLine, table } from './text.js';
 
 const waitableStates = [
   ...['spawned', 'working', 'waiting', 'paused', 'complete', 'failed'],
-  ...['alive', 'dead', 'left', 'gone', 'idle'],
+  ...['alive', 'stalled', 'busy', 'ready', 'dead', 'left', 'gone', 'idle'],
 ] as const;
 /** Nothing rings when an agent changes its state, so this looks again and again. */
 const lookEveryMs = 20;
@@ -115,11 +115,13 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
 
 function isIn(agent: AgentSnapshot | undefined, wanted: string): boolean {
   if (agent === undefined) return wanted === 'gone';
-  if (wanted === 'idle') return agent.liveness === 'alive' && agent.depth === 0;
+  if (wanted === 'idle') return isLiving(agent.liveness) && agent.depth === 0;
   if (agent.liveness === wanted) return true;
+  if (wanted === 'alive') return isLiving(agent.liveness);
+  if (wanted === 'ready') return isLiving(agent.liveness) && agent.ready;
   // What a dead agent said of itself is no state any more, but for the two it ends with.
   const ended = agent.state === 'complete' || agent.state === 'failed';
-  return agent.state === wanted && (agent.liveness === 'alive' || ended);
+  return agent.state === wanted && (isLiving(agent.liveness) || ended);
 }
 
 const exitOf: Readonly<Record<Health, number>> = {

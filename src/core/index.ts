@@ -28,6 +28,7 @@ export type {
   NativeMetric as MetricInfo,
   SweepReport,
 } from './native.js';
+export { agentPrograms, findNativeProgram } from './native-program.js';
 export { Region, type RegionOptions } from './region.js';
 export {
   type SubscribeFacts,

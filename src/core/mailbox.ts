@@ -36,6 +36,8 @@ export interface MailboxOptions {
   fence?: boolean;
   /** Count what it does. Default true, or what `CFC_METRICS=off` says. */
   metrics?: boolean;
+  /** Token of the life to be a guest of: `CFC_LEASE`, as a shim hands it down. */
+  life?: string;
 }
 
 /** What is sent along with a body. */
@@ -93,6 +95,8 @@ export class Mailbox implements MessageOwner {
   readonly uid: number;
   readonly entry: number;
   readonly workCells: number;
+  /** Beside the shim that holds the name. */
+  readonly guest: boolean;
 
   /** @internal `Region.join` makes them */
   constructor(region: Region, fabric: NativeFabric, name: string, options: MailboxOptions) {
@@ -110,6 +114,7 @@ export class Mailbox implements MessageOwner {
         mailboxCells: options.mailboxCells ?? 0,
         fence: options.fence ?? true,
         counts,
+        life: options.life ?? '',
       },
       this.#holder,
     );
@@ -117,6 +122,7 @@ export class Mailbox implements MessageOwner {
     this.uid = info.uid;
     this.entry = info.entry;
     this.workCells = info.workCells;
+    this.guest = info.guest;
     this.counters = new Counters(fabric, this.#native, counts);
     this.topics = new Topics(this.#native, this.#holder, (type) => this.#typeOf(type));
   }
@@ -316,9 +322,12 @@ export class Mailbox implements MessageOwner {
     return this.#native.clear();
   }
 
-  /** @param state as native/core/layout.h numbers AgentState */
-  setState(state: number): void {
-    this.#native.setState(state);
+  /**
+   * @param state as native/core/layout.h numbers AgentState
+   * @returns a status: `invalid` where the state machine has no such step
+   */
+  setState(state: number): number {
+    return this.#native.setState(state);
   }
 
   /** Says that this agent makes progress, besides what it receives and acks. */

@@ -32,6 +32,17 @@ export interface NativeAgentRecord {
   lastProgressAtMs: number;
   held: boolean;
   alive: boolean;
+  /** The kernel says that it, or its command, is stopped. */
+  stalled: boolean;
+  /** An event loop of it does not turn. */
+  busy: boolean;
+  /** AgentFact bits. */
+  facts: number;
+  /** Of the command that its shim started; -1: none (yet). */
+  exitCode: number;
+  /** 0: nobody started one for it. */
+  commandPid: number;
+  statusText: string;
   depth: number;
   capacity: number;
   leased: number;
@@ -113,7 +124,11 @@ export interface NativeFabricInfo {
 export interface NativeFabric {
   info(): NativeFabricInfo;
   watch(watching: boolean): void;
-  snapshot(): NativeAgentRecord[];
+  snapshot(probe: boolean): NativeAgentRecord[];
+  control(name: string, verb: number, graceMs: number): number;
+  forget(name: string): number;
+  lastLines(name: string): Buffer | undefined;
+  history(name: string): { atMs: number; from: number; to: number }[] | undefined;
   peek(name: string, most: number): NativePeeked[] | number;
   clear(name: string): number;
   trace(uid: number, number: number): NativeTrace | undefined;
@@ -198,6 +213,7 @@ export interface NativeAgent {
     name: string;
     entry: number;
     incarnation: number;
+    guest: boolean;
     uid: number;
     workCells: number;
     controlCells: number;
@@ -249,7 +265,7 @@ export interface NativeAgent {
   settleHeld(uid: number, number: number, ack: boolean, delayMs: number): number;
   depth(): number;
   clear(): number;
-  setState(state: number): void;
+  setState(state: number): number;
   progress(): void;
   counterValues(): Float64Array | undefined;
   histogramWords(metric: number): Float64Array | number;
@@ -276,6 +292,7 @@ export interface NativeAgentSpec {
   mailboxCells: number;
   fence: boolean;
   counts: boolean;
+  life: string;
 }
 
 interface Addon {
@@ -294,6 +311,12 @@ interface Addon {
   ): { fabricBytes: number; mailboxBytes: number };
   defaultBase(): string;
   processUsage(pids: Float64Array, count: number, out: Float64Array): void;
+  startPrograms(
+    program: string,
+    commands: readonly (readonly string[])[],
+    environments: readonly (readonly string[] | number)[],
+  ): { pids: number[]; readFd: number };
+  reapPrograms(): number;
   constants: Readonly<{
     version: string;
     layoutMajor: number;
@@ -455,6 +478,12 @@ export const traceStates = [
 
 /** Flags of a message, as native/core/layout.h has them. */
 export const MessageFlag = { reply: 1, asks: 2 } as const;
+
+/** Facts of an agent, as native/core/layout.h has them. */
+export const AgentFact = { shim: 1, ready: 2, stopped: 4, overdue: 8, guests: 16 } as const;
+
+/** What is wanted of an agent, as native/core/layout.h numbers it. */
+export const wantedVerbs = ['resume', 'pause', 'stop', 'kill'] as const;
 
 /** What expect() is told. */
 export const Expect = { nothing: 0, replies: 1, mail: 2 } as const;

@@ -22,6 +22,7 @@ import {
   native,
   type SweepReport,
   traceStates,
+  wantedVerbs,
 } from './native.js';
 import { callNative, errorOf } from './status.js';
 
@@ -116,10 +117,49 @@ export class Region {
     return this.#native.info();
   }
 
-  /** Everybody in the directory. Costs them nothing. */
-  agents(): NativeAgentRecord[] {
+  /**
+   * Everybody in the directory. Costs them nothing.
+   *
+   * @param probe asks the kernel who is stopped, which costs us some microseconds an agent
+   */
+  agents({ probe = true }: { probe?: boolean } = {}): NativeAgentRecord[] {
     this.#assertOpen();
-    return this.#native.snapshot();
+    return this.#native.snapshot(probe);
+  }
+
+  /**
+   * Says what is wanted of an agent that a shim stands over, and rings the shim.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_NO_READER` (nobody living holds the name),
+   *   `ERR_CFC_USAGE` (its holder is no shim), `ERR_CFC_MAILBOX_CLOSED` (it is being stopped)
+   */
+  control(name: string, verb: (typeof wantedVerbs)[number], graceMs: number): void {
+    this.#assertOpen();
+    const status = this.#native.control(name, wantedVerbs.indexOf(verb), graceMs);
+    if (status !== 0) throw errorOf(status, { agent: name, verb });
+  }
+
+  /**
+   * Takes a name that nobody living holds out of the directory, with what is queued behind it.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_LEASE_HELD`, `ERR_CFC_PARTICIPANTS_FULL`
+   */
+  forgetAgent(name: string): void {
+    this.#assertOpen();
+    const status = callNative(() => this.#native.forget(name), { agent: name });
+    if (status !== 0) throw errorOf(status, { agent: name });
+  }
+
+  /** @returns the last output of the command behind `name`, whole lines; undefined: no such agent */
+  lastLines(name: string): string | undefined {
+    this.#assertOpen();
+    return this.#native.lastLines(name)?.toString('utf8');
+  }
+
+  /** @returns the last changes of its state, oldest first; undefined: no such agent */
+  history(name: string): { atMs: number; from: number; to: number }[] | undefined {
+    this.#assertOpen();
+    return this.#native.history(name);
   }
 
   /**

@@ -1,12 +1,15 @@
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { arch, platform } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { CfcError } from '../index.js';
+import { CfcError } from '../errors.js';
 
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
+/** Stands in the PATH of agents that cfc starts: `cfc` is found there. */
+export const agentPrograms = `${packageRoot}libexec`;
+
 /**
- * The program that coordinators and workers are made of: built here, or shipped.
+ * The program that shims, coordinators and workers are made of: built here, or shipped.
  *
  * @throws {CfcError} `ERR_CFC_NATIVE_LOAD`
  */
