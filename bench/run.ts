@@ -7,6 +7,7 @@
 //   npm run bench -- --pairs 1 --scale 0.01 --json
 //   npm run bench -- --markdown docs/performance.md    and writes the table there
 //   npm run bench -- --minutes 10        at full rate for so long, then the ledger
+//   npm run bench -- metrics             what measuring costs, on against off; 10,000 agents
 //
 // A bench of ours that loses or reorders a message fails; nothing here asserts a speed.
 import { parseArgs } from 'node:util';
@@ -19,10 +20,12 @@ import { measure, type Row } from './lib/measure.js';
 import { buildNative, missing } from './lib/native.js';
 import { render } from './lib/print.js';
 import { toJson, toMarkdown, updateSection } from './lib/report.js';
+import { benchMetrics } from './metrics.js';
 import { nativeCases } from './native-cases.js';
 import { printLedger, soak } from './soak.js';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     pairs: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
@@ -45,7 +48,9 @@ const placement = placementOf(values.placement);
 const machine = describeMachine();
 print(describe(machine));
 
-if (values.minutes === undefined) await runCases();
+if (positionals.includes('metrics')) {
+  await benchMetrics({ runs: rounds, scale, json: values.json }, machine, progress);
+} else if (values.minutes === undefined) await runCases();
 else await runSoak(positive('minutes', values.minutes));
 
 async function runCases(): Promise<void> {

@@ -34,6 +34,8 @@ const native = (cases) => [join(root, 'scripts', 'test-native.sh'), 'gcc', `--te
 const kills = values.long ? '2000' : '200';
 const torture = script('torture.mjs', '--kills', kills, '--seed', '1');
 
+const exporter = values.long ? script('exporter.mjs') : vitest('exporter');
+
 /** What shows a row: its name, the fewest hits that mean something, commands. */
 const rows = {
   F1: { what: 'kill -9 of a producer', least: 50, commands: [torture] },
@@ -42,6 +44,11 @@ const rows = {
     what: 'kill -9 during repair, two repairers',
     least: values.long ? 100 : 5,
     commands: [torture, native('Crash: the repairer*,Crash: repair of*')],
+  },
+  F4: {
+    what: 'kill -9 of an exporter',
+    least: values.long ? 200 : 12,
+    commands: [exporter],
   },
   F6: {
     what: 'SIGSTOP, then SIGCONT',
@@ -58,6 +65,7 @@ const rows = {
   F10: { what: 'flipped bits of headers', least: 5376, commands: [vitest('damage')] },
   F11: { what: 'garbage in a live region', least: 1000, commands: [vitest('damage')] },
   F12: { what: 'another local user', least: 100, commands: [vitest('environment-strangers')] },
+  F13: { what: 'full disk under an exporter', least: 2, commands: [exporter] },
   F14: { what: 'no descriptors left', least: 9, commands: [vitest('environment-descriptors')] },
   F21: { what: 'worker terminated, exit', least: 70, commands: [vitest('workers', 'exit')] },
   F22: {
@@ -66,6 +74,11 @@ const rows = {
     commands: [vitest('exit'), native('*forked child*,Lease: does not pass through exec')],
   },
   F23: { what: 'two versions on one fabric', least: 4, commands: [vitest('versions')] },
+  F26: {
+    what: 'files of an exporter renamed',
+    least: values.long ? 30 : 4,
+    commands: [exporter],
+  },
   F27: {
     what: 'no pidfd, futex_waitv, O_TMPFILE',
     least: 40,

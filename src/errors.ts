@@ -144,7 +144,7 @@ const catalogue = {
   },
   ERR_CFC_EXPORT_IO: {
     message: 'a file of metrics cannot be read or written',
-    hint: 'cause says why; agents go on, and counters lose nothing meanwhile',
+    hint: 'mend what the reason says; agents go on, and counters lose nothing meanwhile',
   },
   ERR_CFC_TOPOLOGY_INVALID: {
     message: 'the topology is not valid',

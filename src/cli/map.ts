@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { findCommand } from './find-command.js';
 import { parseJsonLine, readLines } from './input.js';
 import { MapJob, type PassReport, type Task } from './map-job.js';
+import { MapMetrics } from './map-metrics.js';
 import type { TaskResult } from './map-wire.js';
 import { parseCount, parseName, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
@@ -103,6 +104,7 @@ class MapRun {
   readonly #job: MapJob<Shown>;
   readonly #flags: MapFlags;
   readonly #progress: Progress;
+  readonly #metrics = new MapMetrics();
   #lines: string[] = [];
   #nonZero = 0;
   #more = true;
@@ -144,6 +146,7 @@ class MapRun {
   async end(): Promise<void> {
     this.#progress.stop();
     await this.#job.close();
+    await this.#metrics.end();
     process.stdin.destroy();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.off(signal, this.#onSignal);
@@ -172,6 +175,7 @@ class MapRun {
 
   #onResult(task: Shown, result: TaskResult): void {
     if (!result.lost && result.exitCode !== 0) this.#nonZero += 1;
+    this.#metrics.task(result.lost || result.exitCode !== 0);
     this.#lines.push(
       jsonLine({
         v: 1,

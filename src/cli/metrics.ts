@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { type CfcError, Fabric } from '../index.js';
+import { Fabric } from '../index.js';
 import { type Analysis, analyze, Exporter, type MetricStatistics } from '../metrics/index.js';
 import { fabricOption, jsonOption, parseCount, parseDuration, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
@@ -133,7 +133,7 @@ async function exportMetrics(flags: ExportFlags): Promise<void> {
     gzip: flags.gzip ?? false,
     retentionMs: retention,
     onProblem: (problem) =>
-      warn(`cfc: ${problem === undefined ? `${file}: written again` : textOf(problem)}\n`),
+      warn(`cfc: ${problem === undefined ? `${file}: written again` : problem.message}\n`),
   });
   let signal: NodeJS.Signals = 'SIGTERM';
   try {
@@ -168,11 +168,6 @@ function untilStopped(fabric: Fabric): Promise<NodeJS.Signals> {
       });
     }
   });
-}
-
-function textOf(problem: CfcError): string {
-  const { cause } = problem;
-  return `${problem.message}${cause instanceof Error ? `: ${cause.message}` : ''}`;
 }
 
 /** `10M`, `500k`, `1G`; a bare number is bytes. */

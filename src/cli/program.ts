@@ -62,7 +62,7 @@ export function makeProgram(): Command {
     metricsVerb(),
     benchVerb(),
   ];
-  for (const verb of [program, ...verbs]) {
+  for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'cfc: ')),
     });

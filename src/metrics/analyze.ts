@@ -205,7 +205,7 @@ async function readLines(path: string, onLine: (line: string) => void): Promise<
     }
     onLine(rest);
   } catch (cause) {
-    throw new CfcError('ERR_CFC_EXPORT_IO', { path }, { cause });
+    throw new CfcError('ERR_CFC_EXPORT_IO', { path, reason: (cause as Error).message }, { cause });
   }
 }
 

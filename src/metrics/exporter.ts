@@ -113,7 +113,7 @@ export class Exporter {
       await this.#log.open();
       this.#sampler = this.#fabric.sampler(entry === undefined ? {} : { baseline: entry.baseline });
     } catch (cause) {
-      throw new CfcError('ERR_CFC_EXPORT_IO', { file: this.#options.file }, { cause });
+      throw this.#failure(cause);
     }
     await this.flush();
     this.#dueAtMs = performance.now() + this.#options.intervalMs;
@@ -195,6 +195,12 @@ export class Exporter {
     await this.#log.prune(nowMs);
   }
 
+  #failure(cause: unknown): CfcError {
+    const { file } = this.#options;
+    const reason = (cause as Error).message;
+    return new CfcError('ERR_CFC_EXPORT_IO', { file, reason }, { cause });
+  }
+
   #works(): void {
     if (this.#problem === undefined) return;
     this.#problem = undefined;
@@ -203,7 +209,7 @@ export class Exporter {
 
   #fails(cause: unknown): void {
     const first = this.#problem === undefined;
-    this.#problem = new CfcError('ERR_CFC_EXPORT_IO', { file: this.#options.file }, { cause });
+    this.#problem = this.#failure(cause);
     if (first) this.#onProblem?.(this.#problem);
   }
 }

@@ -64,6 +64,8 @@ export class Sampler {
   #boxes: Float64Array = new Float64Array(0);
   readonly #buckets = new Float64Array(histogramBuckets);
   #metrics: NativeMetric[] = [];
+  // Told as they came; what part of them failed is of the interval.
+  #tasks = { all: 0, failed: 0 };
 
   /** @internal `fabric.sampler()` makes them */
   constructor(region: Region, { processesAtATime = 2000, baseline }: SamplerOptions = {}) {
@@ -87,6 +89,7 @@ export class Sampler {
   /** The same for who may fail to pass it on: nothing counts as told before `commit`. */
   draw(nowMs = Date.now()): Sample {
     const look = new Look(this.#baseline, new Date(nowMs).toISOString(), this.#fabric);
+    look.tasks = { ...this.#tasks };
     // The schema first: who registers a metric has not counted it yet.
     this.#metrics = this.#region.metrics();
     this.#agents(look, nowMs);
@@ -100,6 +103,7 @@ export class Sampler {
       next: look.next,
       commit: () => {
         this.#baseline = look.next;
+        this.#tasks = { all: 0, failed: 0 };
       },
     };
   }
@@ -114,6 +118,7 @@ export class Sampler {
       next,
       commit: () => {
         this.#baseline = next;
+        for (const record of records) addTasks(this.#tasks, record);
       },
     };
   }
@@ -309,8 +314,7 @@ class Look {
   accepted = 0;
   depth = 0;
   #refused = 0;
-  #tasks = 0;
-  #failed = 0;
+  tasks = { all: 0, failed: 0 };
   readonly #timestamp: string;
   readonly #fabric: string;
 
@@ -337,16 +341,14 @@ class Look {
 
   record(metric: string, value: number, unit: string, tags: Tags): void {
     if (!Number.isFinite(value)) return; // garbage in the region
-    if (metric === 'coordination.tasks') this.#tasks += value;
-    if (metric === 'coordination.tasks_failed') this.#failed += value;
+    addTasks(this.tasks, { metric, value });
     const timestamp = this.#timestamp;
     this.records.push({ timestamp, metric, value, unit, tags: { fabric: this.#fabric, ...tags } });
   }
 
   tell(records: readonly MetricRecord[]): void {
     for (const record of records) {
-      if (record.metric === 'coordination.tasks') this.#tasks += record.value;
-      if (record.metric === 'coordination.tasks_failed') this.#failed += record.value;
+      addTasks(this.tasks, record);
       this.records.push(record);
     }
   }
@@ -361,13 +363,21 @@ class Look {
     if (ended > 0) {
       this.gauge('coordination.delivery_rate', (100 * this.acked) / ended, 'percent', {});
     }
-    if (this.#tasks > 0) {
-      const rate = (100 * this.#failed) / this.#tasks;
+    if (this.tasks.all > 0) {
+      const rate = (100 * this.tasks.failed) / this.tasks.all;
       this.gauge('coordination.error_rate', rate, 'percent', {});
     }
     this.gauge('coordination.queue_depth', this.depth, 'messages', {});
     this.gauge('coordination.agents', this.alive, 'agents', {});
   }
+}
+
+function addTasks(
+  tasks: { all: number; failed: number },
+  { metric, value }: Pick<MetricRecord, 'metric' | 'value'>,
+): void {
+  if (metric === 'coordination.tasks') tasks.all += value;
+  if (metric === 'coordination.tasks_failed') tasks.failed += value;
 }
 
 // Counts of mailboxes wrap at 2^32, each lane by itself, and while agents work they are no exact

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { onTestFinished } from 'vitest';
 import type * as cfc from '../../src/index.js';
+import type * as metrics from '../../src/metrics/index.js';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const program = join(root, 'test', 'support', 'run-here.mjs');
@@ -14,6 +15,8 @@ const program = join(root, 'test', 'support', 'run-here.mjs');
 export interface Context<Args> {
   /** The package, as it was built. */
   cfc: typeof cfc;
+  /** `cfc/metrics`. */
+  metrics: typeof metrics;
   args: Args;
   dir: string;
   /** Tells the test something; `heard()` answers it there. */

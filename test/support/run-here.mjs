@@ -3,6 +3,7 @@
 
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import * as cfc from 'cfc';
+import * as metrics from 'cfc/metrics';
 
 const { source, args, dir } = isMainThread ? JSON.parse(process.env.CFC_TEST_CHILD) : workerData;
 const say = (value) => {
@@ -12,6 +13,7 @@ const say = (value) => {
 
 const context = {
   cfc,
+  metrics,
   args,
   dir,
   say,

@@ -263,6 +263,25 @@ describe('A sampler', () => {
   });
 });
 
+test('An error rate has the tasks of the whole interval, whenever they were told', async () => {
+  const fabric = await openFabric();
+  const alice = await fabric.join('alice');
+  const sampler = fabric.sampler();
+  const tell = (metric: string, value: number) => {
+    const timestamp = new Date().toISOString();
+    return alice.publish('cfc.metrics', { timestamp, metric, value, unit: 'tasks', tags: {} });
+  };
+  await tell('coordination.tasks', 10);
+  const events = sampler.drawEvents();
+  events.commit();
+  await tell('coordination.tasks', 10);
+  await tell('coordination.tasks_failed', 5);
+
+  expect(sum(events.records, 'coordination.tasks')).toBe(10);
+  expect(valuesOf(sampler.sample(), 'coordination.error_rate')).toEqual([25]);
+  expect(valuesOf(sampler.sample(), 'coordination.error_rate')).toEqual([]);
+});
+
 describe('An agent that counts nothing', () => {
   test('works as any other, and has handles to count with', async () => {
     const fabric = await openFabric();
