@@ -10,8 +10,8 @@ import { withDirectory, withFabric } from './lib/fabric-runs.js';
 import type { Machine } from './lib/machine.js';
 
 const bytes = 64;
-const messagesPerSlice = 25_000;
-const slicesPerRun = 200;
+const messagesPerSlice = 10_000;
+const slicesPerRun = 1000;
 const manyAgents = 10_000;
 const looks = 15;
 

@@ -1,7 +1,7 @@
 import { CfcError } from '../errors.js';
 import { Journal } from './journal.js';
 import { LogFile } from './log-file.js';
-import { type MetricRecord, toLine } from './record.js';
+import type { MetricRecord } from './record.js';
 import type { Sample, Sampler, SamplerOptions } from './sampler.js';
 
 export interface ExporterOptions {
@@ -217,10 +217,24 @@ export class Exporter {
 /** Joined piece by piece: one string of all would be copied over and over. */
 function toBatch(records: readonly MetricRecord[]): Buffer {
   const pieces: Buffer[] = [];
+  // Of an agent all records have the same object.
+  const tagsJson = new Map<MetricRecord['tags'], string>();
   for (let from = 0; from < records.length; from += 1024) {
     let text = '';
-    for (const record of records.slice(from, from + 1024)) text += toLine(record);
+    for (const { timestamp, metric, value, unit, tags } of records.slice(from, from + 1024)) {
+      let json = tagsJson.get(tags);
+      if (json === undefined) {
+        json = JSON.stringify(tags);
+        tagsJson.set(tags, json);
+      }
+      const [name, of] = [quoted(metric), quoted(unit)];
+      text += `{"timestamp":"${timestamp}","metric":${name},"value":${value},"unit":${of},"tags":${json}}\n`;
+    }
     pieces.push(Buffer.from(text));
   }
   return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
 }
+
+// What every name and unit of a schema is; emitted ones may be anything.
+const plain = /^[\w.%/-]*$/;
+const quoted = (text: string) => (plain.test(text) ? `"${text}"` : JSON.stringify(text));

@@ -8,7 +8,7 @@ export {
   analyze,
   type MetricStatistics,
 } from './analyze.js';
-export type { AgentBaseline, Baseline, HistogramBaseline } from './baseline.js';
+export type { Baseline, HistogramBaseline } from './baseline.js';
 export { catalog, type MetricSpec, metricOfCounter } from './catalog.js';
 export { type Exported, Exporter, type ExporterOptions } from './exporter.js';
 export {

@@ -9,33 +9,54 @@ export interface Entry {
   baseline: Baseline;
 }
 
+interface Head extends Place, Pick<Baseline, 'fabric' | 'histograms' | 'topics'> {
+  v: number;
+  /** Of a row of agents, in doubles. */
+  width: number;
+  /** How many doubles each table has. */
+  agents: number;
+  boxes: number;
+  bytes: number;
+}
+
 const version = 1;
 const newline = 10;
+const wordBytes = Float64Array.BYTES_PER_ELEMENT;
 
 /**
  * What an exporter needs to go on after a `kill -9` at any byte: the last batch, where it begins,
  * and what all sums come to with it. It is written, whole, before the first byte of the batch. So
  * whoever comes next ends the batch, and begins where it ended: no line is missing, none is told
  * twice.
+ *
+ * A line of JSON, a line with the tags of agents, two tables of doubles, the batch.
  */
 export class Journal {
   readonly #path: string;
-  // Of a fabric of thousands it takes longer to write down than a few events.
-  #agents: { of: Baseline['agents']; json: string } | undefined;
+  // Of a fabric of thousands it takes longer to write down than all the rest, and seldom changes.
+  #tags: { of: readonly Record<string, string>[]; json: string } = { of: [], json: '[]' };
 
   constructor(path: string) {
     this.#path = path;
   }
 
   async write({ place, batch, baseline }: Entry): Promise<void> {
-    if (this.#agents?.of !== baseline.agents) {
-      this.#agents = { of: baseline.agents, json: JSON.stringify(baseline.agents) };
-    }
-    const { agents: _, ...rest } = baseline;
-    const head = JSON.stringify({ v: version, ...place, bytes: batch.length, ...rest });
-    const text = `${head}\n${this.#agents.json}\n`;
+    const { fabric, histograms, topics, agents, boxes } = baseline;
+    const head: Head = {
+      v: version,
+      ...place,
+      fabric,
+      histograms,
+      topics,
+      width: agents.width,
+      agents: agents.values.length,
+      boxes: boxes.length,
+      bytes: batch.length,
+    };
+    const text = `${JSON.stringify(head)}\n${this.#tagsOf(agents.tags)}\n`;
     const half = `${this.#path}.new`;
-    await writeFile(half, Buffer.concat([Buffer.from(text), batch]), { mode: 0o600 });
+    const pieces = [Buffer.from(text), bytesOf(agents.values), bytesOf(boxes), batch];
+    await writeFile(half, Buffer.concat(pieces), { mode: 0o600 });
     await rename(half, this.#path);
   }
 
@@ -45,12 +66,19 @@ export class Journal {
       const bytes = await readFile(this.#path);
       const first = bytes.indexOf(newline);
       const second = bytes.indexOf(newline, first + 1);
-      const head = JSON.parse(bytes.toString('utf8', 0, first)) as Record<string, unknown>;
-      const batch = bytes.subarray(second + 1);
-      if (head.v !== version || head.bytes !== batch.length) return undefined;
-      const { inode, offset, fabric, boxes, histograms, topics } = head as unknown as Baseline &
-        Place;
-      const agents = JSON.parse(bytes.toString('utf8', first + 1, second)) as Baseline['agents'];
+      const head = JSON.parse(bytes.toString('utf8', 0, first)) as Head;
+      const tags = JSON.parse(bytes.toString('utf8', first + 1, second)) as Record<
+        string,
+        string
+      >[];
+      const tables = second + 1;
+      const boxesAt = tables + head.agents * wordBytes;
+      const batchAt = boxesAt + head.boxes * wordBytes;
+      const batch = bytes.subarray(batchAt);
+      const { v, inode, offset, fabric, histograms, topics, width } = head;
+      if (v !== version || head.bytes !== batch.length) return undefined;
+      const agents = { width, values: doublesOf(bytes.subarray(tables, boxesAt)), tags };
+      const boxes = doublesOf(bytes.subarray(boxesAt, batchAt));
       return {
         place: { inode, offset },
         batch,
@@ -60,4 +88,19 @@ export class Journal {
       return undefined;
     }
   }
+
+  #tagsOf(tags: readonly Record<string, string>[]): string {
+    const known = this.#tags.of;
+    const same = known.length === tags.length && tags.every((one, i) => one === known[i]);
+    if (!same) this.#tags = { of: tags, json: JSON.stringify(tags) };
+    return this.#tags.json;
+  }
+}
+
+const bytesOf = (values: Float64Array) =>
+  Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+
+// Copied, as doubles begin at a multiple of eight.
+function doublesOf(bytes: Uint8Array): Float64Array {
+  return new Float64Array(Uint8Array.from(bytes).buffer);
 }

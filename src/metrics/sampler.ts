@@ -1,12 +1,18 @@
 import { availableParallelism } from 'node:os';
-import { type MetricKind, metricKinds } from '../core/counters.js';
 import { BoxColumn, type NativeMetric, native, SampleColumn } from '../core/native.js';
 import type { Region } from '../core/region.js';
-import { type Baseline, emptyBaseline } from './baseline.js';
-import { catalog, metricOfCounter } from './catalog.js';
+import {
+  AgentColumn,
+  type Baseline,
+  emptyBaseline,
+  MailboxColumn,
+  mailboxColumns,
+  Rows,
+} from './baseline.js';
+import { addTasks, Counted, Look, means, type Tags } from './look.js';
 import { Names } from './names.js';
 import { Processes } from './processes.js';
-import { kindTag, type MetricRecord, timesTag } from './record.js';
+import { type MetricRecord, timesTag } from './record.js';
 import { valueOfBucket } from './sketch.js';
 import { TopicRecords } from './topic-records.js';
 
@@ -31,14 +37,6 @@ export interface Sample {
   commit(): void;
 }
 
-type Tags = Record<string, string>;
-
-/** Pairs of counters of which the mean is told: the sum, how many, the metric, and its scale. */
-const means = [
-  { sum: 'latency.time', count: 'latency.samples', metric: 'coordination.latency' },
-  { sum: 'wake.time', count: 'wake.samples', metric: 'agent.wake_latency' },
-  { sum: 'loop.busy_time', count: 'loop.turns', metric: 'agent.loop_lag' },
-] as const;
 const nsPerMs = 1e6;
 const alive = 2;
 const gone = -1;
@@ -55,7 +53,6 @@ const { histogramBuckets } = native.constants;
  */
 export class Sampler {
   readonly #region: Region;
-  readonly #fabric: string;
   readonly #names: Names;
   readonly #processes: Processes;
   readonly #topics: TopicRecords;
@@ -71,8 +68,7 @@ export class Sampler {
   constructor(region: Region, { processesAtATime = 2000, baseline }: SamplerOptions = {}) {
     this.#region = region;
     const { name, id } = region.info();
-    this.#fabric = name;
-    this.#names = new Names(region);
+    this.#names = new Names(region, name);
     this.#processes = new Processes(processesAtATime, availableParallelism());
     const usable = baseline !== undefined && baseline.fabric === id;
     this.#baseline = usable ? baseline : emptyBaseline(id);
@@ -88,7 +84,7 @@ export class Sampler {
 
   /** The same for who may fail to pass it on: nothing counts as told before `commit`. */
   draw(nowMs = Date.now()): Sample {
-    const look = new Look(this.#baseline, new Date(nowMs).toISOString(), this.#fabric);
+    const look = new Look(this.#baseline, new Date(nowMs).toISOString(), this.#names.none);
     look.tasks = { ...this.#tasks };
     // The schema first: who registers a metric has not counted it yet.
     this.#metrics = this.#region.metrics();
@@ -128,77 +124,69 @@ export class Sampler {
     const most = metrics.reduce((least, { index }) => Math.max(least, index + 1), 0);
     const { rows, table } = this.#region.sample(most, this.#table);
     this.#table = table;
-    const width = columns + 2 * most;
-    const specs = metrics.map((metric) => new Counted(metric));
-    const pairs = means.map((pair) => ({
-      ...pair,
-      sumIndex: metrics.find(({ name }) => name === pair.sum)?.index ?? -1,
-      countIndex: metrics.find(({ name }) => name === pair.count)?.index ?? -1,
-    }));
+    const counted = metrics.map((metric) => new Counted(metric));
+    const counters = counted.filter(({ kind }) => kind === 'counter');
+    const gauges = counted.filter(({ kind }) => kind === 'gauge');
+    const pairs = meansAmong(metrics);
+    const width = AgentColumn.totals + most;
+    const next = new Float64Array(rows * width);
+    const tagsOfRows: Tags[] = [];
+    const { values: earlier, width: earlierWidth, tags: earlierTags } = look.before.agents;
+    const known = earlierWidth - AgentColumn.totals;
+    const rowsBefore = new Rows(earlier, earlierWidth);
     this.#processes.begin();
     for (let row = 0; row < rows; row += 1) {
-      const at = row * width;
-      const of = (column: number) => table[at + column] as number;
-      const entry = of(SampleColumn.entry);
-      const liveness = of(SampleColumn.liveness);
-      const tags = this.#names.tags(entry, liveness === gone ? gone : of(SampleColumn.naming));
-      const before = look.before.agents[entry];
-      const known = before?.totals ?? [];
-      const totals: number[] = new Array(most);
-      const sameLife = before !== undefined && before.life === of(SampleColumn.life);
-      for (const spec of specs) {
-        const total = of(columns + 2 * spec.index);
-        const own = of(columns + 2 * spec.index + 1);
-        if (spec.kind === 'counter') {
-          totals[spec.index] = total;
-          const grew = total - (known[spec.index] ?? 0);
-          if (!(grew > 0)) continue;
-          if (spec.hidden) continue;
-          // What those before it counted that nobody told of yet, and what it counted itself.
-          const mine = sameLife ? grew : Math.min(own, grew);
-          look.count(spec, mine, tags);
-          if (grew > mine) look.count(spec, grew - mine, before?.tags ?? {});
-        } else if (spec.kind === 'gauge') {
-          totals[spec.index] = own;
-          if (liveness !== alive || (own === 0 && (known[spec.index] ?? 0) === 0)) continue;
-          look.gauge(spec.metric, own, spec.unit, tags);
+      const at = row * (columns + 2 * most);
+      const values = at + columns;
+      const to = row * width;
+      const entry = table[at + SampleColumn.entry] as number;
+      const liveness = table[at + SampleColumn.liveness] as number;
+      const life = table[at + SampleColumn.life] as number;
+      const naming = table[at + SampleColumn.naming] as number;
+      const tags = this.#names.tags(entry, liveness === gone ? gone : naming);
+      const before = rowsBefore.find(entry);
+      const told = (index: number) =>
+        before >= 0 && index < known ? (earlier[before + AgentColumn.totals + index] as number) : 0;
+      const sameLife = before >= 0 && earlier[before + AgentColumn.life] === life;
+      for (const counter of counters) {
+        const { index } = counter;
+        const total = table[values + 2 * index] as number;
+        next[to + AgentColumn.totals + index] = total;
+        if (total === 0 || counter.hidden) continue;
+        const grew = total - told(index);
+        if (!(grew > 0)) continue;
+        // What it counted itself, and what those before it did of whom nobody told yet.
+        const own = table[values + 2 * index + 1] as number;
+        const mine = sameLife ? grew : Math.min(own, grew);
+        look.count(counter, mine, tags);
+        if (grew > mine) {
+          const former = before >= 0 ? earlierTags[before / earlierWidth] : undefined;
+          look.count(counter, grew - mine, former ?? this.#names.none);
         }
       }
-      for (const { sumIndex, countIndex, metric } of pairs) {
-        const grew = (index: number) => (totals[index] ?? 0) - (known[index] ?? 0);
-        if (sumIndex < 0 || !(grew(countIndex) > 0)) continue;
-        look.gauge(metric, grew(sumIndex) / grew(countIndex) / nsPerMs, 'milliseconds', tags);
+      for (const { index, metric, unit } of gauges) {
+        const own = table[values + 2 * index + 1] as number;
+        next[to + AgentColumn.totals + index] = own;
+        if (liveness !== alive || (own === 0 && told(index) === 0)) continue;
+        look.gauge(metric, own, unit, tags);
       }
-      const restarts = of(SampleColumn.restarts);
-      const naming = of(SampleColumn.naming);
-      if (liveness !== gone) {
-        const sameName = before !== undefined && before.naming === naming;
-        const more = restarts - (sameName ? before.restarts : 0);
-        if (more > 0) look.record('agent.restarts', more, 'restarts', tags);
+      for (const { sum, count, metric } of pairs) {
+        const times = (table[values + 2 * count] as number) - told(count);
+        if (!(times > 0)) continue;
+        const mean = ((table[values + 2 * sum] as number) - told(sum)) / times / nsPerMs;
+        look.gauge(metric, mean, 'milliseconds', tags);
       }
-      if (liveness === alive) {
-        look.alive += 1;
-        this.#processes.note(of(SampleColumn.pid), of(SampleColumn.startTicks), tags);
-        const incarnation = of(SampleColumn.incarnation);
-        if (before?.incarnation !== incarnation || before.naming !== naming) {
-          const tookMs = this.#processes.sinceStart(
-            of(SampleColumn.joinedAtMs),
-            of(SampleColumn.startTicks),
-            nowMs,
-          );
-          if (tookMs !== undefined) look.gauge('agent.spawn_time', tookMs, 'milliseconds', tags);
-        }
-      }
+      next[to + AgentColumn.entry] = entry;
+      next[to + AgentColumn.life] = life;
+      next[to + AgentColumn.naming] = naming;
+      next[to + AgentColumn.restarts] = table[at + SampleColumn.restarts] as number;
+      next[to + AgentColumn.incarnation] = table[at + SampleColumn.incarnation] as number;
+      tagsOfRows.push(tags);
+      if (liveness === gone) continue;
       look.tagsOf.set(entry, tags);
-      look.next.agents[entry] = {
-        life: of(SampleColumn.life),
-        naming,
-        restarts,
-        incarnation: of(SampleColumn.incarnation),
-        totals,
-        tags,
-      };
+      this.#life(look, at, before, tags, liveness === alive, nowMs);
     }
+    look.next.agents = { width, values: next, tags: tagsOfRows };
     for (const { tags, memoryMb, descriptors, load } of this.#processes.ask(nowMs)) {
       look.gauge('system.memory_mb', memoryMb, 'megabytes', tags);
       if (descriptors > 0) look.gauge('system.open_fds', descriptors, 'descriptors', tags);
@@ -206,42 +194,65 @@ export class Sampler {
     }
   }
 
+  // Restarts, and how long it took to come.
+  #life(look: Look, at: number, before: number, tags: Tags, isAlive: boolean, nowMs: number): void {
+    const of = (column: number) => this.#table[at + column] as number;
+    const earlier = (column: number) =>
+      before >= 0 ? look.before.agents.values[before + column] : undefined;
+    const sameName = earlier(AgentColumn.naming) === of(SampleColumn.naming);
+    const restarts =
+      of(SampleColumn.restarts) - (sameName ? (earlier(AgentColumn.restarts) ?? 0) : 0);
+    if (restarts > 0) look.record('agent.restarts', restarts, 'restarts', tags);
+    if (!isAlive) return;
+    look.alive += 1;
+    const startTicks = of(SampleColumn.startTicks);
+    this.#processes.note(of(SampleColumn.pid), startTicks, tags);
+    if (sameName && earlier(AgentColumn.incarnation) === of(SampleColumn.incarnation)) return;
+    const joinedAtMs = of(SampleColumn.joinedAtMs);
+    const tookMs = this.#processes.sinceStart(joinedAtMs, startTicks, nowMs);
+    if (tookMs !== undefined) look.gauge('agent.spawn_time', tookMs, 'milliseconds', tags);
+  }
+
   #mailboxes(look: Look): void {
     const { rows, table } = this.#region.sampleBoxes(this.#boxes);
     this.#boxes = table;
+    const next = new Float64Array(rows * mailboxColumns);
+    const earlier = look.before.boxes;
+    const rowsBefore = new Rows(earlier, mailboxColumns);
     for (let row = 0; row < rows; row += 1) {
       const at = row * native.constants.boxColumns;
-      const of = (column: number) => table[at + column] as number;
-      const box = of(BoxColumn.box);
-      const before = look.before.boxes[box] ?? [0, 0, 0, 0, 0];
-      const depth = of(BoxColumn.depth);
-      const ended = [of(BoxColumn.acked), of(BoxColumn.dropped), of(BoxColumn.deadLettered)];
-      const grew = ended.map((now, i) => grewBy(before[i] as number, now));
-      const all = (ended[0] as number) + (ended[1] as number) + (ended[2] as number) + depth;
-      const accepted = grewBy(before[3] as number, all);
-      const keep = (i: number, now: number) =>
-        grewBy(before[i] as number, now) > 0 ? now : (before[i] as number);
-      look.next.boxes[box] = [
-        keep(0, ended[0] as number),
-        keep(1, ended[1] as number),
-        keep(2, ended[2] as number),
-        accepted > 0 ? all : (before[3] as number),
-        depth,
-      ];
-      look.acked += grew[0] as number;
-      look.dropped += grew[1] as number;
-      look.deadLettered += grew[2] as number;
-      look.accepted += accepted;
+      const to = row * mailboxColumns;
+      const box = table[at + BoxColumn.box] as number;
+      const before = rowsBefore.find(box);
+      const was = (column: number) => (before >= 0 ? (earlier[before + column] as number) : 0);
+      // By how much it grew; from then on it stands there, or where it stood.
+      const grow = (column: number, now: number) => {
+        const grew = grewBy(was(column), now);
+        next[to + column] = grew > 0 ? now : was(column);
+        return grew;
+      };
+      const depth = table[at + BoxColumn.depth] as number;
+      const acked = table[at + BoxColumn.acked] as number;
+      const dropped = table[at + BoxColumn.dropped] as number;
+      const deadLettered = table[at + BoxColumn.deadLettered] as number;
+      const overflow = grow(MailboxColumn.dropped, dropped);
+      look.acked += grow(MailboxColumn.acked, acked);
+      look.dropped += overflow;
+      look.deadLettered += grow(MailboxColumn.deadLettered, deadLettered);
+      look.accepted += grow(MailboxColumn.accepted, acked + dropped + deadLettered + depth);
       look.depth += depth;
-      const tags = look.tagsOf.get(of(BoxColumn.entry));
+      next[to + MailboxColumn.box] = box;
+      next[to + MailboxColumn.depth] = depth;
+      if (overflow === 0 && depth === 0 && was(MailboxColumn.depth) === 0) continue;
+      const tags = look.tagsOf.get(table[at + BoxColumn.entry] as number);
       if (tags === undefined) continue;
-      const lost = grew[1] as number;
-      if (lost > 0) look.record('backpressure.inbox_overflow', lost, 'messages', tags);
-      if (depth === 0 && before[4] === 0) continue;
+      if (overflow > 0) look.record('backpressure.inbox_overflow', overflow, 'messages', tags);
+      if (depth === 0 && was(MailboxColumn.depth) === 0) continue;
       look.gauge('inbox.size', depth, 'messages', tags);
-      const share = (100 * depth) / of(BoxColumn.capacity);
+      const share = (100 * depth) / (table[at + BoxColumn.capacity] as number);
       look.gauge('inbox.utilization', share, 'percent', tags);
     }
+    look.next.boxes = next;
   }
 
   // Of the dead too, for as long as nobody needs their place.
@@ -273,111 +284,16 @@ export class Sampler {
 
   #tagsOfPlace(look: Look, entry: number, uid: number, before: Tags | undefined): Tags {
     if (before !== undefined) return before;
-    return uid === 0 ? {} : (look.tagsOf.get(entry) ?? {});
+    return (uid === 0 ? undefined : look.tagsOf.get(entry)) ?? this.#names.none;
   }
 }
 
-/** A counter or a gauge of the schema, as it is told. */
-class Counted {
-  readonly index: number;
-  readonly kind: MetricKind;
-  readonly metric: string;
-  readonly unit: string;
-  readonly scale: number;
-  /** Only told together with another. */
-  readonly hidden: boolean;
-  readonly foreign: boolean;
-
-  constructor({ index, name, unit, kind }: NativeMetric) {
-    const spec = metricOfCounter(name);
-    this.index = index;
-    this.kind = metricKinds[kind] ?? 'counter';
-    this.metric = spec?.metric ?? name;
-    this.unit = spec?.unit ?? unit;
-    this.scale = spec?.scale ?? 1;
-    this.hidden = means.some(({ sum, count }) => name === sum || name === count);
-    this.foreign = !catalog.has(this.metric);
-  }
-}
-
-/** One look: what stood before, what stands now, and what there is to tell of it. */
-class Look {
-  readonly records: MetricRecord[] = [];
-  readonly before: Baseline;
-  readonly next: Baseline;
-  readonly tagsOf = new Map<number, Tags>();
-  gauges = 0;
-  alive = 0;
-  acked = 0;
-  dropped = 0;
-  deadLettered = 0;
-  accepted = 0;
-  depth = 0;
-  #refused = 0;
-  tasks = { all: 0, failed: 0 };
-  readonly #timestamp: string;
-  readonly #fabric: string;
-
-  constructor(before: Baseline, timestamp: string, fabric: string) {
-    this.before = before;
-    this.next = { ...emptyBaseline(before.fabric), topics: { ...before.topics } };
-    // Who is not seen this time (a mailbox just being made) has not lost what it had.
-    Object.assign(this.next.boxes, before.boxes);
-    this.#timestamp = timestamp;
-    this.#fabric = fabric;
-  }
-
-  count({ metric, unit, scale, foreign }: Counted, grew: number, tags: Tags): void {
-    if (metric === 'coordination.send_failure') this.#refused += grew;
-    const shown = foreign ? { ...tags, [kindTag]: 'counter' } : tags;
-    if (grew > 0) this.record(metric, grew * scale, unit, shown);
-  }
-
-  gauge(metric: string, value: number, unit: string, tags: Tags): void {
-    if (!Number.isFinite(value)) return;
-    this.gauges += 1;
-    this.record(metric, value, unit, tags);
-  }
-
-  record(metric: string, value: number, unit: string, tags: Tags): void {
-    if (!Number.isFinite(value)) return; // garbage in the region
-    addTasks(this.tasks, { metric, value });
-    const timestamp = this.#timestamp;
-    this.records.push({ timestamp, metric, value, unit, tags: { fabric: this.#fabric, ...tags } });
-  }
-
-  tell(records: readonly MetricRecord[]): void {
-    for (const record of records) {
-      addTasks(this.tasks, record);
-      this.records.push(record);
-    }
-  }
-
-  /** What is told of the whole. */
-  summary(): void {
-    const counts = { messages: this.accepted, acked: this.acked, dropped: this.dropped };
-    for (const [name, grew] of Object.entries({ ...counts, dead_lettered: this.deadLettered })) {
-      if (grew > 0) this.record(`coordination.${name}`, grew, 'messages', {});
-    }
-    const ended = this.acked + this.dropped + this.deadLettered + this.#refused;
-    if (ended > 0) {
-      this.gauge('coordination.delivery_rate', (100 * this.acked) / ended, 'percent', {});
-    }
-    if (this.tasks.all > 0) {
-      const rate = (100 * this.tasks.failed) / this.tasks.all;
-      this.gauge('coordination.error_rate', rate, 'percent', {});
-    }
-    this.gauge('coordination.queue_depth', this.depth, 'messages', {});
-    this.gauge('coordination.agents', this.alive, 'agents', {});
-  }
-}
-
-function addTasks(
-  tasks: { all: number; failed: number },
-  { metric, value }: Pick<MetricRecord, 'metric' | 'value'>,
-): void {
-  if (metric === 'coordination.tasks') tasks.all += value;
-  if (metric === 'coordination.tasks_failed') tasks.failed += value;
+/** The pairs of which this schema has both, by index. */
+function meansAmong(metrics: readonly NativeMetric[]) {
+  const indexOf = (wanted: string) => metrics.find(({ name }) => name === wanted)?.index ?? -1;
+  return means
+    .map(({ sum, count, metric }) => ({ sum: indexOf(sum), count: indexOf(count), metric }))
+    .filter(({ sum, count }) => sum >= 0 && count >= 0);
 }
 
 // Counts of mailboxes wrap at 2^32, each lane by itself, and while agents work they are no exact

@@ -59,6 +59,7 @@ export class TopicRecords {
   #emitted(body: unknown, from: string): MetricRecord | undefined {
     const record = toRecord(body);
     if (record === undefined || Number.isNaN(Date.parse(record.timestamp))) return undefined;
+    record.timestamp = new Date(record.timestamp).toISOString();
     record.tags = { fabric: this.#fabric, agent: from, ...record.tags };
     return record;
   }

@@ -243,7 +243,7 @@ describe('A sampler', () => {
     await alice.send('bob', 1);
     const { next } = fabric.sampler().draw();
     await alice.send('bob', 2);
-    const baseline = JSON.parse(JSON.stringify(next));
+    const baseline = structuredClone(next);
     const records = fabric.sampler({ baseline }).sample();
 
     expect(sum(records, 'coordination.message_sent')).toBe(1);
