@@ -150,6 +150,14 @@ const catalogue = {
     message: 'the topology is not valid',
     hint: 'details.problems says what is wrong, and where; docs/topology.md has every key',
   },
+  ERR_CFC_ALERT_RULE: {
+    message: 'the alert rules are not valid',
+    hint: 'details.problems says what is wrong, and where; docs/alerts.md has every key',
+  },
+  ERR_CFC_ALERTS_RUNNING: {
+    message: 'another alert watch keeps its state there',
+    hint: 'stop it, or give this one a state directory of its own with --state',
+  },
   ERR_CFC_PARTLY_DELIVERED: {
     message: 'not everything was accepted or answered',
     hint: 'details have both lists',

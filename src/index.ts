@@ -26,6 +26,49 @@ export {
   startAgents,
 } from './agents/start.js';
 export type { Subscription } from './agents/subscription.js';
+export type { AlertRecord } from './alerts/alert-record.js';
+export {
+  AlertEngine,
+  type AlertEngineOptions,
+  type AlertEngineState,
+  type Evaluation,
+} from './alerts/engine.js';
+export { FileSource } from './alerts/file-source.js';
+export { readHeartbeat, type WatchStatus } from './alerts/heartbeat.js';
+export {
+  type AlertCount,
+  type AlertFilter,
+  type AlertSummary,
+  readAlertHistory,
+  summarizeAlerts,
+} from './alerts/history.js';
+export type { ActiveAlert, AlertState, Labels } from './alerts/instance.js';
+export type { Inhibition, Silence } from './alerts/muting.js';
+export type { AlertGroup, Notification, NotifierOptions } from './alerts/notifier.js';
+export { Redactor, shownUrl } from './alerts/redact.js';
+export {
+  type AlertRule,
+  type Comparison,
+  defaultRules,
+  type Severity,
+  type Statistic,
+  severities,
+  timesFrom,
+} from './alerts/rule.js';
+export {
+  type AlertRuleProblem,
+  type AlertRules,
+  loadAlertRules,
+  parseAlertRules,
+} from './alerts/rule-file.js';
+export { SilenceFile } from './alerts/silences.js';
+export { type AlertmanagerOptions, AlertmanagerSink } from './alerts/sinks/alertmanager.js';
+export { CommandSink, type CommandSinkOptions } from './alerts/sinks/command.js';
+export { RecordSink } from './alerts/sinks/lines.js';
+export type { AlertSink, SinkStatus } from './alerts/sinks/sink.js';
+export { type WebhookOptions, WebhookSink } from './alerts/sinks/webhook.js';
+export { AlertFiles } from './alerts/state-directory.js';
+export { AlertWatch, type AlertWatchOptions, type MetricSource } from './alerts/watch.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,

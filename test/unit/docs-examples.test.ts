@@ -18,9 +18,11 @@ const programs = (path: string, language: string): Example[] =>
     .filter(([, its]) => its === language)
     .map(([, , code = ''], i) => ({ name: `${path} ${i + 1}`, code }));
 
-const examples = ['README.md', 'docs/api.md', 'docs/errors.md', 'docs/metrics.md'].flatMap((path) =>
-  programs(path, 'ts'),
-);
+const documents = [
+  'README.md',
+  ...['api', 'alerts', 'errors', 'metrics'].map((name) => `docs/${name}.md`),
+];
+const examples = documents.flatMap((path) => programs(path, 'ts'));
 const fileOf = (name: string) => `${name.replace(/\W+/g, '-')}.ts`;
 
 // Below the package's own folder, so that `cfc` means the package.
