@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readVersioned, replaceFile } from './files.js';
+import { makeRoomFor, readVersioned, replaceFile } from './files.js';
 import type { Silence } from './muting.js';
 
 interface Saved {
@@ -39,6 +39,7 @@ export class SilenceFile {
 
   #write(silences: Silence[]): void {
     const saved: Saved = { v: 1, silences };
+    makeRoomFor(this.#path);
     replaceFile(this.#path, `${JSON.stringify(saved)}\n`);
   }
 }

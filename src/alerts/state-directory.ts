@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { AlertHistory } from './history.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -25,6 +26,11 @@ export class AlertFiles {
       ? `@${createHash('sha256').update(resolve(base)).digest('hex').slice(0, 8)}`
       : '';
     return new AlertFiles(join(state, 'alerts', `${fabric}${suffix}`));
+  }
+
+  /** Another file that alerts are appended to, with the same retention. */
+  static openLog(path: string): AlertHistory {
+    return new AlertHistory(resolve(path));
   }
 
   get state(): string {

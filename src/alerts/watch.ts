@@ -18,7 +18,7 @@ export interface MetricSource {
    *
    * @throws where there is nothing to read from: the alert `fabric_down` says why
    */
-  read(nowMs: number): Iterable<MetricRecord>;
+  read(nowMs: number): Iterable<MetricRecord> | Promise<Iterable<MetricRecord>>;
   close(): void;
 }
 
@@ -69,11 +69,11 @@ export class AlertWatch {
   }
 
   /** One evaluation. Never throws. @returns what changed */
-  tick(): ActiveAlert[] {
+  async tick(): Promise<ActiveAlert[]> {
     let failed = false;
     let changed: ActiveAlert[] = [];
     try {
-      changed = this.#evaluate();
+      changed = await this.#evaluate();
     } catch (error) {
       failed = true;
       this.#options.tell(`an evaluation failed: ${String((error as Error).stack ?? error)}`);
@@ -92,7 +92,7 @@ export class AlertWatch {
     try {
       let next = performance.now();
       while (!signal.aborted) {
-        onTick?.(this.tick());
+        onTick?.(await this.tick());
         // After a stop of the process it goes on from now, and doesn't make up for what it missed.
         next = Math.max(next + intervalMs, performance.now());
         await sleepUntil(next, signal);
@@ -119,10 +119,10 @@ export class AlertWatch {
     this.#unlock();
   }
 
-  #evaluate(): ActiveAlert[] {
+  async #evaluate(): Promise<ActiveAlert[]> {
     const { source, sinks, silences, now, files } = this.#options;
     try {
-      this.engine.observe(source.read(now()), now());
+      this.engine.observe(await source.read(now()), now());
       this.engine.setSource(undefined);
     } catch (error) {
       this.engine.setSource((error as Error).message);

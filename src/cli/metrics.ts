@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { Fabric } from '../index.js';
 import { type Analysis, analyze, Exporter, type MetricStatistics } from '../metrics/index.js';
+import { serveVerb } from './metrics-serve.js';
 import { fabricOption, jsonOption, parseCount, parseDuration, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, warn, writeJson, writeOut } from './terminal.js';
@@ -34,7 +35,8 @@ export function metricsVerb(): Command {
     .addOption(jsonOption())
     .addHelpText('after', metricsHelp)
     .action(metrics)
-    .addCommand(exportVerb());
+    .addCommand(exportVerb())
+    .addCommand(serveVerb());
 }
 
 const metricsHelp = `

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { alertsVerb } from './alerts.js';
 import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { pauseVerb, resumeVerb, stopVerb } from './control.js';
@@ -61,6 +62,7 @@ export function makeProgram(): Command {
     emitVerb(),
     metricsVerb(),
     benchVerb(),
+    alertsVerb(),
   ];
   for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({

@@ -12,6 +12,16 @@ export type { Baseline, HistogramBaseline } from './baseline.js';
 export { catalog, type MetricSpec, metricOfCounter } from './catalog.js';
 export { type Exported, Exporter, type ExporterOptions } from './exporter.js';
 export {
+  contentTypes,
+  Exposition,
+  type ExpositionFormat,
+  type ExpositionOptions,
+  type Family,
+  type HistogramValue,
+} from './exposition.js';
+export { type OtlpOptions, type OtlpPushOptions, otlpOf, pushOtlp } from './otlp.js';
+export { type FamilySpec, familyOf } from './prometheus-names.js';
+export {
   kindTag,
   type MetricRecord,
   timesOf,
@@ -20,5 +30,6 @@ export {
   toRecord,
 } from './record.js';
 export type { Sample, Sampler, SamplerOptions } from './sampler.js';
+export { MetricsServer, type MetricsServerOptions, tokenFrom } from './serve.js';
 export { Sketch } from './sketch.js';
 export { eventsTopic, metricsTopic } from './topic-records.js';

@@ -64,6 +64,12 @@ export class Processes {
       : undefined;
   }
 
+  // Which process it is, for whoever compares one sample with another: a restart is no growth.
+  #identity(pid: number, startTicks: number): Tags {
+    if (this.#bootedAtMs === undefined) return { pid: String(pid) };
+    return { pid: String(pid), started: String(this.#bootedAtMs + startTicks * msPerTick) };
+  }
+
   ask(nowMs: number): ProcessFacts[] {
     for (const [pid, { round }] of this.#known) if (round !== this.#round) this.#known.delete(pid);
     const pids = [...this.#known.keys()];
@@ -94,7 +100,8 @@ export class Processes {
           : Math.max(0, cpuMs - known.cpuMs) / tookMs / this.#cpus;
       known.cpuMs = cpuMs;
       known.askedAtMs = nowMs;
-      facts.push({ tags: known.tags, memoryMb: ownBytes / 1e6, descriptors, load });
+      const tags = { ...known.tags, ...this.#identity(chosen[i] as number, startTicks) };
+      facts.push({ tags, memoryMb: ownBytes / 1e6, descriptors, load });
     }
     return facts;
   }

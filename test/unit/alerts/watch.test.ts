@@ -66,10 +66,10 @@ class Watched {
     });
   }
 
-  at(at: number, value?: number): void {
+  async at(at: number, value?: number): Promise<void> {
     this.nowMs = seconds(at);
     if (value !== undefined) this.next = () => [record('load', value, this.nowMs)];
-    this.watch.tick();
+    await this.watch.tick();
   }
 }
 
@@ -77,14 +77,14 @@ describe('a watch', () => {
   test('tells, logs once a cooldown, and goes on after a restart where it left off', async () => {
     const dir = temporary();
     const first = new Watched(dir);
-    first.at(0, 11);
-    first.at(30, 11);
+    await first.at(0, 11);
+    await first.at(30, 11);
     await first.watch.close();
 
     const second = new Watched(dir, 60);
-    second.at(60, 11);
-    second.at(300, 11);
-    second.at(330, 5);
+    await second.at(60, 11);
+    await second.at(300, 11);
+    await second.at(330, 5);
     await second.watch.close();
 
     expect(first.heard).toEqual(['load_high firing']);
@@ -96,12 +96,12 @@ describe('a watch', () => {
   test('does not die of what goes wrong in an evaluation', async () => {
     const watched = new Watched(temporary());
     watched.next = () => [null as unknown as MetricRecord];
-    watched.watch.tick();
-    watched.at(30, 11);
+    await watched.watch.tick();
+    await watched.at(30, 11);
     rmSync(watched.files.directory, { recursive: true });
-    watched.at(60, 11);
+    await watched.at(60, 11);
     writeFileSync(watched.files.directory, 'in the way');
-    watched.at(90, 11);
+    await watched.at(90, 11);
 
     expect(watched.lines.join()).toContain('an evaluation failed');
     expect(watched.heard).toContain('load_high firing');
@@ -114,8 +114,8 @@ describe('a watch', () => {
     watched.next = () => {
       throw new Error('no such fabric');
     };
-    watched.watch.tick();
-    watched.at(30, 5);
+    await watched.watch.tick();
+    await watched.at(30, 5);
 
     expect(watched.heard).toEqual(['fabric_down firing', 'fabric_down resolved']);
     await watched.watch.close();
@@ -125,7 +125,7 @@ describe('a watch', () => {
     const dir = temporary();
     writeFileSync(join(dir, 'state.json'), '{"v":1,"instances":[{');
     const watched = new Watched(dir);
-    watched.at(0, 11);
+    await watched.at(0, 11);
 
     expect(watched.lines[0]).toContain('damaged');
     expect(watched.heard).toEqual(['load_high firing']);
@@ -137,10 +137,10 @@ describe('a watch', () => {
     const silences = new SilenceFile(watched.files.silences);
     const silence = { alert: 'load_high', labels: {}, fromMs: 0, comment: '' };
     const { id } = silences.add({ ...silence, untilMs: seconds(1000) }, seconds(0));
-    watched.at(0, 11);
+    await watched.at(0, 11);
     expect(watched.heard).toEqual([]);
     expect(silences.end(id, seconds(0))).toBe(true);
-    watched.at(30, 11);
+    await watched.at(30, 11);
 
     expect(watched.heard).toEqual(['load_high firing']);
     await watched.watch.close();
@@ -172,7 +172,7 @@ describe('the sign of life', () => {
     const files = new AlertFiles(dir);
     expect(readHeartbeat(files.heartbeat, seconds(0)).state).toBe('never');
     const watched = new Watched(dir);
-    watched.at(0, 5);
+    await watched.at(0, 5);
 
     expect(readHeartbeat(files.heartbeat, seconds(90))).toMatchObject({
       state: 'running',
@@ -189,7 +189,7 @@ describe('the sign of life', () => {
   test('of a process that is gone is none, however fresh', async () => {
     const dir = temporary();
     const watched = new Watched(dir);
-    watched.at(0, 5);
+    await watched.at(0, 5);
     const { heartbeat } = watched.files;
     const beat = JSON.parse(readFileSync(heartbeat, 'utf8'));
     const write = (changes: object) =>
