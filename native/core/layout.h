@@ -219,7 +219,10 @@ template <class Memory>
 struct MailboxWordsOf {
   alignas(kLineBytes) typename Memory::Word word;  // generation 32 | owner 24 | kind 4
   typename Memory::Word agent;  // index of the directory entry that it was claimed for
-  typename Memory::Word spare[14];
+  // Of the first box only, for its segment; both merely shorten a search.
+  typename Memory::Word handed;  // boxes from the first on that were claimed at least once
+  typename Memory::Word freed;   // 1 + index of the one freed last 32 | how many since claimed 32
+  typename Memory::Word spare[12];
   alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
   LaneWordsOf<Memory> lanes[kLanes];
 };

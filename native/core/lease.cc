@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <ctime>
 #include <mutex>
 
 namespace cfc {
@@ -85,6 +86,30 @@ void Lease::Release() noexcept {
   const int fd = held[index_].exchange(0) - 1;  // already gone in a forked child
   if (fd >= 0) close(fd);
   index_ = -1;
+}
+
+bool GrowthTurn::Try(const Directory& directory) noexcept {
+  if (!fd_.valid()) {
+    char name[16];
+    LeaseFileName(0, name);
+    fd_ = Descriptor(openat(directory.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd_.valid()) return true;  // in doubt it is nobody's
+  }
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 1 + kMaxSlots / kLeaseFiles;  // behind the bytes of the slots
+  lock.l_len = 1;
+  return fcntl(fd_.get(), F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
+}
+
+int64_t GrowthTurn::PatienceNs() noexcept {
+  return kLeastPatienceNs + kPatienceStepNs * (getpid() % kPatienceSteps);
+}
+
+void GrowthTurn::Pause(int64_t ns) noexcept {
+  const timespec time = {ns / 1'000'000'000, ns % 1'000'000'000};
+  nanosleep(&time, nullptr);
 }
 
 bool LeaseTester::Held(uint32_t slot) noexcept {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "clock.h"
 #include "layout.h"
 #include "region.h"
 #include "status.h"
@@ -47,6 +48,39 @@ class LeaseTester {
   const Directory* directory_;
   uint32_t file_ = kLeaseFiles;
   Descriptor fd_;
+};
+
+// Of processes that find a store full at the same time one makes the next segment, and the others
+// wait for it: each segment is filled with memory before it has its name, so that a hundred made at
+// once, of which one stays, are a hundred times the memory. This spares that and is no lock: who
+// waited for its patience goes ahead without, so that nobody who stops in it stops others. Patience
+// differs from one to the next: on a machine with thousands of processes to run, two seconds pass
+// without anybody having stopped.
+class GrowthTurn {
+ public:
+  static constexpr int64_t kLeastPatienceNs = 2'000'000'000;
+  static constexpr int64_t kPatienceStepNs = 20'000'000;
+  static constexpr uint32_t kPatienceSteps = 1024;
+
+  GrowthTurn() noexcept = default;
+  // Returns with the turn, once changed() is true (there is a new segment), or without.
+  template <class Changed>
+  void Await(const Directory& directory, Changed&& changed) noexcept {
+    constexpr int64_t kLongestPauseNs = 256'000'000;
+    const Deadline deadline = Deadline::After(PatienceNs());
+    int64_t pause_ns = 500'000;
+    while (!Try(directory) && !changed() && !deadline.Passed()) {
+      Pause(pause_ns);
+      if (pause_ns < kLongestPauseNs) pause_ns *= 2;
+    }
+  }
+
+ private:
+  bool Try(const Directory& directory) noexcept;
+  static int64_t PatienceNs() noexcept;
+  static void Pause(int64_t ns) noexcept;
+
+  Descriptor fd_;  // of the open file description that holds the turn
 };
 
 // Grows in a forked child: objects made before then belong to the parent.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "failpoint.h"
+#include "lease.h"
 
 namespace cfc {
 namespace {
@@ -140,9 +141,8 @@ bool MailStore::View(BoxId box, MailboxView* view) noexcept {
   if (index >= known_.load()) AttachAll();
   const Segment* const segment = segments_[index].load();
   if (!segment || BoxIndex(box) >= segment->boxes) return false;
-  uint8_t* const base = segment->region.base() + kHeaderBytes + BoxIndex(box) * segment->stride;
-  view->words = reinterpret_cast<MailboxWords*>(base);
-  auto* cells = reinterpret_cast<Cell*>(base + sizeof(MailboxWords));
+  view->words = segment->box(BoxIndex(box));
+  auto* cells = reinterpret_cast<Cell*>(view->words + 1);
   view->lanes[kControlLane] =
       Lane(&view->words->lanes[kControlLane], cells, segment->control_cells);
   view->lanes[kWorkLane] =
@@ -151,45 +151,104 @@ bool MailStore::View(BoxId box, MailboxView* view) noexcept {
   return true;
 }
 
+MailboxWords* MailStore::Segment::box(uint32_t index) const noexcept {
+  return reinterpret_cast<MailboxWords*>(region.base() + kHeaderBytes + index * stride);
+}
+
+// Thousands join at once: whoever comes last must not look at everybody's box. So boxes that were
+// never handed out are taken by a ticket, and full segments are passed over, newest first. Either
+// word may be wrong (a process died between two stores): then all boxes are looked at, once, before
+// the store grows.
 Status MailStore::Allocate(Owner me, uint32_t work_cells, uint64_t* ref, MailboxView* view,
                            Failure* failure) noexcept {
   work_cells = RoundCells(work_cells);
   AttachAll();
   for (uint32_t rounds = 0; rounds <= kMaxSegments; ++rounds) {
-    const uint32_t count = known_.load();
-    for (uint32_t s = 0; s < count; ++s) {
-      Segment* const segment = segments_[s].load();
-      if (!segment || segment->work_cells != work_cells) continue;
-      const uint32_t start = segment->hint.load(std::memory_order_relaxed);
-      for (uint32_t i = 0; i < segment->boxes; ++i) {
-        const uint32_t index = (start + i) % segment->boxes;
-        MailboxView found;
-        if (!View(MakeBoxId(s, index), &found)) continue;
-        uint64_t word = found.words->word.load();
-        if (BoxKindOf(word) != BoxKind::kFree) continue;
-        const uint32_t generation = BoxGeneration(word) + 1;
-        if (!found.words->word.compare_exchange_strong(
-                word, PackBox(generation, me, BoxKind::kClaimed))) {
-          continue;
-        }
-        CFC_FAIL_POINT("box.claimed");
-        segment->hint.store(index + 1, std::memory_order_relaxed);
-        *ref = PackMailboxRef(found.box, generation);
-        for (auto& lane : found.lanes) {
-          if (lane.Reopen() != Status::kOk) {  // damaged: nobody else gets it to open either
-            Free(me, *ref);
-            return Status::kCorrupt;
-          }
-        }
-        for (auto& reader : found.words->readers) reader.store(0);
-        *view = found;
-        return Status::kOk;
-      }
-    }
-    const Status grown = Grow(work_cells, failure);
-    if (grown != Status::kOk) return grown;
+    Status status = ClaimAnywhere(work_cells, /*hinted=*/true, me, ref, view);
+    if (status != Status::kFull) return status;
+    const auto grown = [&, known = known_.load()] {
+      AttachAll();
+      return known_.load() != known;
+    };
+    GrowthTurn turn;
+    turn.Await(*directory_, grown);
+    if (grown()) continue;  // by somebody else: look there first
+    status = ClaimAnywhere(work_cells, /*hinted=*/false, me, ref, view);
+    if (status != Status::kFull) return status;
+    status = Grow(work_cells, failure);
+    if (status != Status::kOk) return status;
   }
   return Status::kMailboxesFull;
+}
+
+Status MailStore::ClaimAnywhere(uint32_t work_cells, bool hinted, Owner me, uint64_t* ref,
+                                MailboxView* view) noexcept {
+  for (uint32_t s = known_.load(); s-- > 0;) {
+    const Segment* const segment = segments_[s].load();
+    if (!segment || segment->work_cells != work_cells) continue;
+    const Status status =
+        hinted ? ClaimHinted(s, me, ref, view) : ClaimIn(s, 0, segment->boxes, me, ref, view);
+    if (status != Status::kFull) return status;
+  }
+  return Status::kFull;
+}
+
+Status MailStore::ClaimHinted(uint32_t segment, Owner me, uint64_t* ref,
+                              MailboxView* view) noexcept {
+  const Segment& in = *segments_[segment].load();
+  MailboxWords& first = *in.box(0);
+  uint64_t freed = first.freed.load();
+  const auto last = static_cast<uint32_t>(freed >> 32);
+  const uint32_t start = last == 0 ? 0 : last - 1;
+  const auto claim = [&](uint32_t from, uint32_t looks) {
+    return ClaimIn(segment, from, looks, me, ref, view);
+  };
+  const auto claim_freed = [&](uint32_t looks) {  // one of them is ours: others need not look
+    while (static_cast<uint32_t>(freed) != 0) {
+      if (first.freed.compare_exchange_strong(freed, freed - 1)) return claim(start, looks);
+    }
+    return Status::kFull;
+  };
+  // The one freed last, which is in somebody's cache.
+  Status status = Status::kFull;
+  if (start < in.boxes && BoxKindOf(in.box(start)->word.load()) == BoxKind::kFree) {
+    status = claim_freed(1);
+  }
+  while (status == Status::kFull && first.handed.load() < in.boxes) {
+    const uint64_t ticket = first.handed.fetch_add(1);
+    if (ticket >= in.boxes) break;
+    CFC_FAIL_POINT("box.ticket");
+    status = claim(static_cast<uint32_t>(ticket), 1);
+  }
+  return status == Status::kFull ? claim_freed(in.boxes) : status;
+}
+
+Status MailStore::ClaimIn(uint32_t segment, uint32_t start, uint32_t looks, Owner me, uint64_t* ref,
+                          MailboxView* view) noexcept {
+  const uint32_t boxes = segments_[segment].load()->boxes;
+  for (uint32_t i = 0; i < looks; ++i) {
+    MailboxView found;
+    if (!View(MakeBoxId(segment, (start + i) % boxes), &found)) continue;
+    uint64_t word = found.words->word.load();
+    if (BoxKindOf(word) != BoxKind::kFree) continue;
+    const uint32_t generation = BoxGeneration(word) + 1;
+    if (!found.words->word.compare_exchange_strong(word,
+                                                   PackBox(generation, me, BoxKind::kClaimed))) {
+      continue;
+    }
+    CFC_FAIL_POINT("box.claimed");
+    *ref = PackMailboxRef(found.box, generation);
+    for (auto& lane : found.lanes) {
+      if (lane.Reopen() != Status::kOk) {  // damaged: nobody else gets it to open either
+        Free(me, *ref);
+        return Status::kCorrupt;
+      }
+    }
+    for (auto& reader : found.words->readers) reader.store(0);
+    *view = found;
+    return Status::kOk;
+  }
+  return Status::kFull;
 }
 
 void MailStore::Own(Owner me, uint64_t ref) noexcept {
@@ -215,7 +274,16 @@ void MailStore::Free(Owner me, uint64_t ref) noexcept {
   const uint32_t generation = MailboxRefGeneration(ref);
   uint64_t expected = PackBox(generation, me, BoxKind::kClaimed);
   CFC_FAIL_POINT("box.free");
-  view.words->word.compare_exchange_strong(expected, PackBox(generation, 0, BoxKind::kFree));
+  if (!view.words->word.compare_exchange_strong(expected, PackBox(generation, 0, BoxKind::kFree))) {
+    return;
+  }
+  CFC_FAIL_POINT("box.freed");
+  auto& freed = segments_[BoxSegment(view.box)].load()->box(0)->freed;
+  uint64_t seen = freed.load();
+  const uint64_t place = uint64_t{BoxIndex(view.box)} + 1;
+  while (!freed.compare_exchange_strong(
+      seen, place << 32 | static_cast<uint32_t>(static_cast<uint32_t>(seen) + 1))) {
+  }
 }
 
 }  // namespace cfc

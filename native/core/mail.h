@@ -89,12 +89,21 @@ class MailStore {
     uint32_t control_cells = 0;
     uint32_t boxes = 0;
     uint64_t stride = 0;
-    std::atomic<uint32_t> hint{0};
+    MailboxWords* box(uint32_t index) const noexcept;
   };
 
   Status AttachSegment(uint32_t index, Failure* failure) noexcept;
   void AttachAll() noexcept;
   Status Grow(uint32_t work_cells, Failure* failure) noexcept;
+  // Claims a free box of the segment, beginning at `start`, among `looks` of them. kFull: none.
+  Status ClaimIn(uint32_t segment, uint32_t start, uint32_t looks, Owner me, uint64_t* ref,
+                 MailboxView* view) noexcept;
+  // In any segment of mailboxes of that size, the newest first: by their words, or by a look at all
+  // boxes. kFull: none.
+  Status ClaimAnywhere(uint32_t work_cells, bool hinted, Owner me, uint64_t* ref,
+                       MailboxView* view) noexcept;
+  // As ClaimIn, where the words of the segment say that there may be one.
+  Status ClaimHinted(uint32_t segment, Owner me, uint64_t* ref, MailboxView* view) noexcept;
 
   const Directory* directory_ = nullptr;
   const uint8_t* uuid_ = nullptr;

@@ -829,6 +829,36 @@ TEST_CASE("Agent.Leave: with an empty mailbox the name goes, and the mailbox is 
   CHECK(CensusOf(*pair.fabric).boxes_owned == 1);
 }
 
+TEST_CASE(
+    "Agent.Join: a segment that is full by its words gives what is free in it before another") {
+  Pair pair;
+  MailStore& mail = pair.fabric->mail();
+  MailboxView first;
+  REQUIRE(mail.View(MakeBoxId(0, 0), &first));
+  const uint64_t boxes = [&] {
+    uint64_t count = 0;
+    mail.ForEach([&](const MailboxView&) { ++count; });
+    return count;
+  }();
+  REQUIRE(mail.segments() == 1);
+  // As who died between two stores leaves it, and as damage may.
+  for (const uint64_t handed : {boxes, ~uint64_t{0}, uint64_t{0}}) {
+    for (const uint64_t freed : {uint64_t{0}, uint64_t{1} << 32, ~uint64_t{0}, uint64_t{3}}) {
+      CAPTURE(handed);
+      CAPTURE(freed);
+      std::vector<std::unique_ptr<Member>> members;
+      for (uint64_t i = 2; i < boxes; ++i) {
+        first.words->handed.store(handed);
+        first.words->freed.store(freed);
+        members.push_back(
+            std::make_unique<Member>(pair.fabric.get(), "member-" + std::to_string(i)));
+      }
+      CHECK(mail.segments() == 1);
+      CHECK(CensusOf(*pair.fabric).boxes_owned == boxes);
+    }
+  }
+}
+
 TEST_CASE("Agent.Leave: with queued mail the name stays, and a successor gets it all") {
   Pair pair;
   for (const char* body : {"1", "2", "3"}) REQUIRE(pair.Send(body) == Status::kOk);

@@ -750,7 +750,7 @@ constexpr size_t kPairStride = test::kThreadSanitized ? 19 : test::kSanitized ? 
 const char* const kRepairPoints[] = {
     "reap.marked",   "repair.cell",   "repair.lane",     "repair.cells", "repair.wants",
     "repair.chunks", "repair.topics", "repair.row",      "repair.names", "repair.box",
-    "reap.repaired", "slab.freed",    "reclaim.counted", "box.free"};
+    "reap.repaired", "slab.freed",    "reclaim.counted", "box.free",     "box.freed"};
 
 int RunAndDie(World& world, int (*run)(World&), const std::string& point, uint32_t passage) {
   Child child([&] {
