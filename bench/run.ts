@@ -2,7 +2,8 @@
 //
 //   npm run bench                        all, five rounds each
 //   npm run bench -- --only ask          those whose name has `ask` in it
-//   npm run bench -- --group native      the core in C++ (js: JavaScript, process: inside one)
+//   npm run bench -- --group native      the core in C++ (js: JavaScript, process: inside one,
+//                                        fabric: trees of processes; `bench -- fabric` is the same)
 //   npm run bench -- --placement 2cores  another one than each bench has: 1core, 2cores, free
 //   npm run bench -- --pairs 1 --scale 0.01 --json
 //   npm run bench -- --markdown docs/performance.md    and writes the table there
@@ -12,6 +13,7 @@
 // A bench of ours that loses or reorders a message fails; nothing here asserts a speed.
 import { parseArgs } from 'node:util';
 import { cases, leftOut } from './cases.js';
+import { fabricCases } from './fabric-cases.js';
 import { inProcessCases } from './in-process-cases.js';
 import type { Case } from './lib/case.js';
 import type { Placement } from './lib/children.js';
@@ -30,7 +32,7 @@ const { values, positionals } = parseArgs({
     pairs: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
-    group: { type: 'string', default: 'js,native,process' },
+    group: { type: 'string', default: 'js,native,process,fabric' },
     placement: { type: 'string' },
     minutes: { type: 'string' },
     markdown: { type: 'string' },
@@ -68,7 +70,7 @@ async function runCases(): Promise<void> {
 }
 
 function chosen(): Case[] {
-  const groups = values.group.split(',');
+  const groups = positionals.length > 0 ? positionals : values.group.split(',');
   const all: Case[] = [];
   if (groups.includes('native')) {
     const reason = buildNative();
@@ -81,6 +83,7 @@ function chosen(): Case[] {
     all.push(...cases(scale, placement));
   }
   if (groups.includes('process')) all.push(...inProcessCases(scale));
+  if (groups.includes('fabric')) all.push(...fabricCases(scale));
   return all.filter(({ name }) => name.includes(values.only));
 }
 

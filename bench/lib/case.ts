@@ -22,11 +22,11 @@ export interface Rival {
   targetRatioP99?: number;
 }
 
-export type Unit = 'messages/s' | 'GB/s' | 'us' | 'ns' | 'wakes/min';
+export type Unit = 'messages/s' | 'GB/s' | 'ms' | 'us' | 'ns' | 'wakes/min';
 
 /** Times and costs: less is better. */
 export function isCost(unit: Unit): boolean {
-  return unit === 'us' || unit === 'ns' || unit === 'wakes/min';
+  return unit === 'ms' || unit === 'us' || unit === 'ns' || unit === 'wakes/min';
 }
 
 /** One bench: what runs, against whom, and what it has to reach. */

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "job.h"
 #include "processes.h"
 #include "signals.h"
+#include "team_task.h"
 #include "wire.h"
 
 namespace cfc {
@@ -80,6 +82,7 @@ class Coordinator {
       member.route.name = worker.name;
       members_.push_back(static_cast<Member&&>(member));
     }
+    for (size_t i = 0; i < members_.size(); ++i) by_name_.emplace(members_[i].route.name, i);
     // Before the first result of an earlier life's task is read.
     for (Member& member : members_) {
       if (agent_.Resolve(&member.route) != Status::kOk) continue;
@@ -134,6 +137,7 @@ class Coordinator {
     blocked_ = full_ = false;
     do {
       Collect();
+      TendTeamTasks();
       ForwardResults();
       HandOut();
     } while (!full_ && !blocked_ && agent_.HasMail(TakeFilter::kAll, nullptr));
@@ -149,14 +153,27 @@ class Coordinator {
       held.body.resize(delivery.body_bytes);
       status = agent_.CopyBody(delivery, held.body.data());
       if (status == Status::kLeaseLost) continue;
-      uint32_t index;
+      uint32_t index = 0;
       const bool sound = status == Status::kOk && DecodeIndex(held.body, &index);
       if (sound && held.type == kTypeTask) {
         tasks_.push_back(static_cast<Held&&>(held));
         continue;
       }
+      if (sound && held.type == kTypeTeam) {
+        teams_.emplace_back(held.token, index, static_cast<std::string&&>(held.body),
+                            members_.size());
+        continue;
+      }
       Member* const member = MemberNamed(delivery.From());
       if (sound && held.type == kTypeResult && member) {
+        TeamTask* const team = TeamTaskOf(index);
+        if (team) {
+          if (team->Take(static_cast<size_t>(member - members_.data()), held.token, held.body)) {
+            continue;
+          }
+          agent_.Ack(held.token);  // it was asked twice
+          continue;
+        }
         Settle(member, index);
         results_.push_back(static_cast<Held&&>(held));
         continue;
@@ -183,10 +200,39 @@ class Coordinator {
   }
 
   Member* MemberNamed(std::string_view name) {
-    for (Member& member : members_) {
-      if (member.route.name == name) return &member;
+    const auto at = by_name_.find(name);
+    return at == by_name_.end() ? nullptr : &members_[at->second];
+  }
+
+  TeamTask* TeamTaskOf(uint32_t index) {
+    for (TeamTask& team : teams_) {
+      if (team.index() == index) return &team;
     }
     return nullptr;
+  }
+
+  // One team task after the other; an answer is sent as soon as it is whole.
+  void TendTeamTasks() {
+    while (!teams_.empty() && !stopping_) {
+      TeamTask& team = teams_.front();
+      for (size_t i = 0; i < members_.size(); ++i) {
+        Member& member = members_[i];
+        if (!member.ready || team.Asked(i)) continue;
+        const Status status = TrySend(&member.route, {{}, std::string(kTypeTask), team.BodyFor(i)});
+        if (status == Status::kOk) {
+          team.MarkAsked(i);
+        } else if (blocked_) {
+          return;
+        } else {
+          member.ready = false;  // gone: until it reports again
+        }
+      }
+      if (!team.Complete()) return;
+      const Held answer = {{}, std::string(kTypeResult), team.Answer(job_.name)};
+      if (TrySend(&parent_, answer) != Status::kOk) return;
+      team.Ack(&agent_);
+      teams_.pop_front();
+    }
   }
 
   static void Settle(Member* member, uint32_t task) {
@@ -226,7 +272,7 @@ class Coordinator {
         member.ready = false;  // gone, or full against all expectation: until it reports again
         continue;
       }
-      uint32_t index;
+      uint32_t index = 0;
       if (DecodeIndex(held.body, &index)) member.tasks.push_back(index);
       agent_.Ack(held.token);
       tasks_.pop_front();
@@ -282,6 +328,8 @@ class Coordinator {
   Route parent_;
   std::unique_ptr<Children> children_;
   std::vector<Member> members_;
+  std::map<std::string, size_t, std::less<>> by_name_;
+  std::deque<TeamTask> teams_;
   std::deque<Held> tasks_;
   std::deque<Held> results_;
   std::vector<pollfd> pollfds_;

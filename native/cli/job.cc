@@ -58,6 +58,8 @@ bool Job::Parse(int count, char** arguments) {
         known = ParseNumber(value, &output_bytes);
       } else if (option == "--workers") {
         known = ParseNumber(value, &workers);
+      } else if (option == "--cells") {
+        known = ParseNumber(value, &cells);
       } else if (option == "--coordinators") {
         known = ParseNumber(value, &coordinators);
       } else if (option == "--parent-pid") {
@@ -99,6 +101,7 @@ std::vector<std::string> Job::ToArguments(const char* role) const {
   add("--parent-pid", std::to_string(parent_pid));
   add("--keeper-pid", std::to_string(keeper_pid));
   if (workers != 0) add("--workers", std::to_string(workers));
+  add("--cells", std::to_string(cells));
   arguments.emplace_back("--");
   arguments.insert(arguments.end(), command.begin(), command.end());
   return arguments;

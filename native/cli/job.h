@@ -34,6 +34,7 @@ struct Job {
   pid_t parent_pid = 0;
   pid_t keeper_pid = 0;  // adopts the workers of a dead coordinator
   uint32_t workers = 0;
+  uint32_t cells = 8;         // of a worker's mailbox: one task runs, a second may be on its way
   uint32_t coordinators = 0;  // 0: workers are the keeper's own
   bool attach = false;        // the fabric is there already: an earlier keeper made it
 

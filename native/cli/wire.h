@@ -5,6 +5,8 @@
 //   result   u32 index | i32 exit code | u64 duration, microseconds | u32 attempts | u32 flags
 //            | u32 worker bytes | u32 stdout bytes | u32 stderr bytes | u32 zero
 //            | the worker's name | stdout | stderr              worker -> (coordinator ->) master
+//   team     as a task                                          master -> coordinator: for each of
+//                                                               its workers
 //   ready    u32 workers behind the sender | u32 of them up     worker, coordinator -> parent: at
 //   each
 //                                                               start, and when all are up
@@ -26,6 +28,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 constexpr std::string_view kTypeTask = "task";
 constexpr std::string_view kTypeResult = "result";
+constexpr std::string_view kTypeTeam = "team";
 constexpr std::string_view kTypeReady = "ready";
 
 enum ResultFlag : uint32_t {

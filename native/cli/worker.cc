@@ -22,8 +22,6 @@
 namespace cfc {
 namespace {
 
-constexpr uint32_t kMailboxCells = 8;  // one task runs, a second may be on its way
-
 pid_t parent_pid = 0;
 pid_t keeper_pid = 0;
 
@@ -53,7 +51,7 @@ class Worker {
       spec.role = "worker";
       spec.team = job_.team;
       spec.parent = job_.parent;
-      spec.mailbox_cells = kMailboxCells;
+      spec.mailbox_cells = job_.cells;
       status = agent_.Join(&me_, spec, &failure);
     }
     if (status == Status::kLeaseHeld) return kExitTryAgain;

@@ -14,6 +14,8 @@ export interface CliOptions {
   input?: string | Uint8Array;
   env?: Record<string, string>;
   cwd?: string;
+  /** A command that runs it: `prlimit --nofile=512`. */
+  wrapper?: readonly string[];
 }
 
 export interface CliResult {
@@ -30,8 +32,12 @@ export class Cli {
   stdout = '';
   stderr = '';
 
-  constructor(words: readonly string[], { dir, input, env = {}, cwd = root }: CliOptions) {
-    const child = spawn(process.execPath, [program, ...words], {
+  constructor(
+    words: readonly string[],
+    { dir, input, env = {}, cwd = root, wrapper = [] }: CliOptions,
+  ) {
+    const [command, ...rest] = [...wrapper, process.execPath, program, ...words];
+    const child = spawn(command as string, rest, {
       cwd,
       stdio: 'pipe',
       env: {
