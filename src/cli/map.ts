@@ -14,7 +14,7 @@ import { textOrBase64 } from './text.js';
 
 interface MapFlags {
   workers: number;
-  topology?: 'flat' | 'hybrid';
+  topology?: MapShape;
   coordinators?: number;
   retries: number;
   ndjson?: boolean;
@@ -26,7 +26,12 @@ interface MapFlags {
 /** The task as it is shown beside its result. */
 type Shown = Record<string, unknown>;
 
-const flatUpTo = 100;
+const mapShapes = ['flat', 'hierarchical', 'hybrid', 'mesh'] as const;
+type MapShape = (typeof mapShapes)[number];
+
+/** Agents, the master among them, up to which a shape is chosen where none is named. */
+const meshUpTo = 7;
+const hierarchyUpTo = 100;
 const workersPerCoordinator = 50;
 
 export function mapVerb(): Command {
@@ -42,12 +47,12 @@ export function mapVerb(): Command {
     .addOption(
       new Option(
         '--topology <shape>',
-        `flat: the master hands out the tasks; hybrid: coordinators do (default: hybrid above ${flatUpTo} workers)`,
-      ).choices(['flat', 'hybrid']),
+        'flat, mesh: the master hands out the tasks; hierarchical, hybrid: coordinators do (default: mesh to 7 agents, hierarchical to 100, then hybrid)',
+      ).choices([...mapShapes]),
     )
     .option(
       '--coordinators <n>',
-      `of a hybrid (default: one for ${workersPerCoordinator} workers)`,
+      `between the master and the workers (default: the square root of the workers; of a hybrid, one for ${workersPerCoordinator})`,
       parseCount(1, 1000),
     )
     .option('--retries <n>', 'how many deaths of its worker a task survives', parseCount(0, 13), 3)
@@ -71,16 +76,7 @@ background ends with it.
 async function map(words: string[], flags: MapFlags): Promise<void> {
   const [name = '', ...rest] = words;
   const command = { file: findCommand(name), arguments: [name, ...rest] };
-  const topology = flags.topology ?? (flags.workers > flatUpTo ? 'hybrid' : 'flat');
-  if (topology === 'flat' && flags.coordinators !== undefined) {
-    throw new Outcome(
-      exitCodes.usage,
-      'a flat topology has no coordinators',
-      'leave --coordinators out, or use --topology hybrid',
-    );
-  }
-  const wanted = flags.coordinators ?? Math.ceil(flags.workers / workersPerCoordinator);
-  const coordinators = topology === 'flat' ? 0 : Math.min(wanted, flags.workers);
+  const coordinators = coordinatorsOf(flags);
   const { workers, retries, ndjson = false, fabric } = flags;
   const job = new MapJob<Shown>({
     workers,
@@ -97,6 +93,32 @@ async function map(words: string[], flags: MapFlags): Promise<void> {
     await run.end();
   }
   run.judge();
+}
+
+/**
+ * Who stands between the master and the workers. A mesh has nobody there, as a flat shape; tasks have
+ * nothing to say to each other, so their processes are the same.
+ */
+function coordinatorsOf({ topology, coordinators, workers }: MapFlags): number {
+  const shape = topology ?? shapeFor(workers, coordinators);
+  if (shape === 'flat' || shape === 'mesh') {
+    if (coordinators === undefined) return 0;
+    throw new Outcome(
+      exitCodes.usage,
+      `a ${shape} topology has no coordinators`,
+      'leave --coordinators out, or use --topology hierarchical or hybrid',
+    );
+  }
+  const usual =
+    shape === 'hybrid' ? Math.ceil(workers / workersPerCoordinator) : Math.round(workers ** 0.5);
+  return Math.min(coordinators ?? usual, workers);
+}
+
+/** As `Topology.choose`; who asks for coordinators gets a shape that has some. */
+function shapeFor(workers: number, coordinators?: number): MapShape {
+  if (coordinators === undefined && 1 + workers <= meshUpTo) return 'mesh';
+  const between = coordinators ?? Math.round(workers ** 0.5);
+  return 1 + between + workers <= hierarchyUpTo ? 'hierarchical' : 'hybrid';
 }
 
 /** One `cfc map`, from the first line to the exit code. */

@@ -176,6 +176,10 @@ describe('Mailboxes', () => {
           (error: { code: string }) => error.code,
         );
         say(code);
+        // Reads nothing until the other side has waited in vain too.
+        while (!fabric.snapshot().some(({ name }) => name === 'go')) {
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
         const got = [];
         while (got.at(-1) !== 'end') {
           const message = await there.receive();
@@ -195,6 +199,7 @@ describe('Mailboxes', () => {
       code: 'ERR_CFC_MAILBOX_FULL',
     });
     expect(await child.heard(), child.stderr).toBe('ERR_CFC_MAILBOX_FULL');
+    await fabric.join('go');
     for (let i = 0; i < theirs; i += 1) {
       const message = await here.receive();
       expect(message?.json()).toEqual({ sent: i });

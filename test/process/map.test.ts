@@ -22,7 +22,12 @@ function summaryOf(stderr: string): Record<string, unknown> {
 }
 
 describe('cfc map', () => {
-  for (const shape of ['flat', 'hybrid']) {
+  for (const [shape, agents] of [
+    ['flat', 13],
+    ['hierarchical', 16],
+    ['hybrid', 14],
+    ['mesh', 13],
+  ] as const) {
     test(`answers every task with what xargs says, in a ${shape} topology`, async () => {
       const dir = testDirectory();
       const files = someFiles(300);
@@ -43,7 +48,7 @@ describe('cfc map', () => {
       expect(new Set(ours.map(({ exitCode }) => exitCode))).toEqual(new Set([0]));
       expect(summaryOf(stderr)).toMatchObject({
         v: 1,
-        agents: shape === 'flat' ? 13 : 14,
+        agents,
         tasks: 300,
         answered: 300,
         lost: 0,
@@ -53,6 +58,30 @@ describe('cfc map', () => {
       expect(leftOf(dir)).toEqual(nothing);
     });
   }
+
+  test('takes a mesh for 7 agents, a hierarchy for 100 and a hybrid for more, or as is asked for', async () => {
+    for (const [words, agents] of [
+      [['6'], 7],
+      [['7'], 1 + 3 + 7],
+      [['90'], 100],
+      [['91'], 1 + 2 + 91],
+      [['7', '--coordinators', '2'], 1 + 2 + 7],
+    ] as const) {
+      const { code, stderr } = await cli(['map', '--workers', ...words, '--', 'true'], {
+        dir: testDirectory(),
+        input: 'x\n',
+      });
+      expect(summaryOf(stderr)).toMatchObject({ agents, answered: 1 });
+      expect(code).toBe(0);
+    }
+  });
+
+  test('has no coordinators to give a mesh', async () => {
+    const words = ['map', '--topology', 'mesh', '--coordinators', '2', '--', 'true'];
+    const { code, stderr } = await cli(words, { dir: testDirectory() });
+    expect(code).toBe(2);
+    expect(stderr).toContain('a mesh topology has no coordinators');
+  });
 
   test('gives each result the shape that is relied upon', async () => {
     const { stdout } = await cli(['map', '--workers', '1', '--', 'echo', 'hello'], {
