@@ -1,7 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type AgentSnapshot, type AgentStart, type Fabric, startAgents } from '../../src/index.js';
+import { root } from '../support/child.js';
 import { cli, jsonLines, processesOf, startCli } from '../support/cli.js';
 import {
   failureOf,
@@ -169,6 +172,45 @@ describe('startAgents', () => {
     expect(nowhere.code).toBe('ERR_CFC_AGENT_START');
     expect(taken.code).toBe('ERR_CFC_LEASE_HELD');
     expect(fabric.snapshot().map(({ name }) => name)).toEqual(['bob']);
+  });
+
+  test('without descriptors says so by code, and leaves no process and no name', () => {
+    const dir = testDirectory();
+    const script = `import { closeSync, openSync } from 'node:fs';
+      import { Fabric, startAgents } from 'cfc';
+      const fabric = await Fabric.open('test', { create: true });
+      const start = () => startAgents(fabric, [{ name: 'bob', command: ['sleep', '1000'] }])[0];
+      const taken = [];
+      try {
+        for (;;) taken.push(openSync('/dev/null'));
+      } catch {}
+      const codes = [];
+      try {
+        await start().started;
+      } catch (error) {
+        codes.push(error.code, error.cause.errno);
+      }
+      const agents = fabric.snapshot().length;
+      for (const fd of taken) closeSync(fd);
+      await start().started;
+      console.log(JSON.stringify({ codes, agents, after: fabric.snapshot().length }));
+      process.exit(0);`;
+    const node = [process.execPath, '--input-type=module', '-e', script];
+    const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 200; exec "$@"', 'sh', ...node], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...process.env, CFC_DIR: dir },
+    });
+    const running = processesOf(dir).map(({ words }) => words[0]);
+    killAll(dir);
+
+    const errno = constants.errno.EMFILE;
+    expect(JSON.parse(stdout || '{}'), stderr).toEqual({
+      codes: ['ERR_CFC_AGENT_START', errno],
+      agents: 0,
+      after: 1,
+    });
+    expect(running.toSorted()).toEqual(['cfc-native', 'sleep']);
   });
 
   test('gives a command its environment, folder and files', async () => {
