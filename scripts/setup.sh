@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 
 packages=(g++ make python3)
 packages+=(prometheus prometheus-alertmanager strace) # of the tests
+packages=(g++ make python3 strace tmux) # the last two: of the tests
 only_packages=false
 for argument in "$@"; do
   case $argument in

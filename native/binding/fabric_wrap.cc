@@ -245,6 +245,7 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
   const Liveness liveness(fabric_.get());
   const double now_ms = static_cast<double>(RealTimeNs()) / 1e6;
   const double monotonic_ms = static_cast<double>(MonotonicNs()) / 1e6;
+  LeaseSurvey leases(fabric_->directory());
   uint32_t count = 0;
   for (uint32_t i = 0; i < fabric_->entry_count(); ++i) {
     AgentRecord record;
@@ -262,7 +263,7 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
     agent.Set("joinedAtMs", static_cast<double>(record.joined_at_ms));
     agent.Set("lastProgressAtMs",
               now_ms - (monotonic_ms - static_cast<double>(record.progress_at_ms)));
-    const bool alive = !fabric_->HolderDead(record.holder);
+    const bool alive = !fabric_->HolderDead(record.holder, &leases);
     const int exit_code = ExitCodeOf(record.exit, record.incarnation);
     char text[kStatusTextBytes];
     const uint32_t text_bytes = ReadStatusText(fabric_->entries()[i], text);

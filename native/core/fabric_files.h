@@ -101,6 +101,8 @@ class Fabric {
   bool ProvenDead(Owner owner) noexcept;
   // The same for the holder of an agent.
   bool HolderDead(uint64_t holder) noexcept;
+  // The same, for whoever asks about many.
+  bool HolderDead(uint64_t holder, LeaseSurvey* leases) noexcept;
 
   // Wakes the participant behind `slot` if it is parked. Returns whether this woke it.
   bool Ring(uint32_t slot) noexcept;
@@ -119,6 +121,8 @@ class Fabric {
  private:
   Fabric() = default;
   Status AttachFiles(Failure* failure);
+  // Whether the slot is that holder's still; its process may be dead.
+  bool HolderTakesPart(uint64_t holder) const noexcept;
   // Whether the sender in `slot` wants this lane and is awake, or was woken: it looks at the lane
   // after what we freed, and passes on what it leaves.
   bool SomebodyComes(const MailboxView& view, uint32_t lane, uint32_t slot) const noexcept;

@@ -46,13 +46,20 @@ bool Fabric::ProvenDead(Owner owner) noexcept {
 }
 
 bool Fabric::HolderDead(uint64_t holder) noexcept {
-  if (holder == 0) return true;
-  Slot* const slot = SlotAt(HolderSlot(holder));
-  if (!slot) return true;
-  const uint64_t word = slot->word.load();
-  if (SlotStateOf(word) != SlotState::kLive || slot->uid.load() != HolderUid(holder)) return true;
+  if (!HolderTakesPart(holder)) return true;
   LeaseTester tester(directory_);
   return !tester.Held(HolderSlot(holder));
+}
+
+bool Fabric::HolderDead(uint64_t holder, LeaseSurvey* leases) noexcept {
+  return !HolderTakesPart(holder) || !leases->Held(HolderSlot(holder));
+}
+
+bool Fabric::HolderTakesPart(uint64_t holder) const noexcept {
+  Slot* const slot = holder == 0 ? nullptr : SlotAt(HolderSlot(holder));
+  if (!slot) return false;
+  return SlotStateOf(slot->word.load()) == SlotState::kLive &&
+         slot->uid.load() == HolderUid(holder);
 }
 
 int Fabric::OpenBell(uint32_t slot) noexcept {

@@ -41,6 +41,19 @@ struct flock ByteOf(uint32_t slot, short type) noexcept {
   return lock;
 }
 
+Descriptor OpenLeaseFile(const Directory& directory, uint32_t slot) noexcept {
+  char name[16];
+  LeaseFileName(slot, name);
+  return Descriptor(openat(directory.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+}
+
+bool HeldBy(const Descriptor& file, uint32_t slot) noexcept {
+  if (!file.valid()) return true;
+  struct flock lock = ByteOf(slot, F_WRLCK);
+  if (fcntl(file.get(), F_OFD_GETLK, &lock) != 0) return true;
+  return lock.l_type != F_UNLCK;
+}
+
 }  // namespace
 
 uint32_t ForkGeneration() noexcept { return forks.load(std::memory_order_relaxed); }
@@ -114,15 +127,16 @@ void GrowthTurn::Pause(int64_t ns) noexcept {
 
 bool LeaseTester::Held(uint32_t slot) noexcept {
   if (file_ != slot % kLeaseFiles || !fd_.valid()) {
-    char name[16];
-    LeaseFileName(slot, name);
-    fd_ = Descriptor(openat(directory_->fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    fd_ = OpenLeaseFile(*directory_, slot);
     file_ = slot % kLeaseFiles;
-    if (!fd_.valid()) return true;
   }
-  struct flock lock = ByteOf(slot, F_WRLCK);
-  if (fcntl(fd_.get(), F_OFD_GETLK, &lock) != 0) return true;
-  return lock.l_type != F_UNLCK;
+  return HeldBy(fd_, slot);
+}
+
+bool LeaseSurvey::Held(uint32_t slot) noexcept {
+  Descriptor& file = files_[slot % kLeaseFiles];
+  if (!file.valid()) file = OpenLeaseFile(*directory_, slot);
+  return HeldBy(file, slot);
 }
 
 }  // namespace cfc

@@ -83,6 +83,18 @@ class GrowthTurn {
   Descriptor fd_;  // of the open file description that holds the turn
 };
 
+// Tests leases in any order; opens each file once, and so up to 64 descriptors.
+class LeaseSurvey {
+ public:
+  explicit LeaseSurvey(const Directory& directory) noexcept : directory_(&directory) {}
+  // As LeaseTester::Held.
+  bool Held(uint32_t slot) noexcept;
+
+ private:
+  const Directory* directory_;
+  Descriptor files_[kLeaseFiles];
+};
+
 // Grows in a forked child: objects made before then belong to the parent.
 uint32_t ForkGeneration() noexcept;
 

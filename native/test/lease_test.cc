@@ -54,6 +54,21 @@ TEST_CASE("Lease: is held by one, seen by all, and gone when it is released") {
   CHECK(Lease::Acquire(leases.directory, 7, &other) == Status::kOk);
 }
 
+TEST_CASE("Lease: a survey of many says what single tests say, in any order") {
+  TestLeases leases;
+  Lease lease;
+  Lease neighbour;
+  REQUIRE(Lease::Acquire(leases.directory, 7, &lease) == Status::kOk);
+  REQUIRE(Lease::Acquire(leases.directory, 7 + 2 * kLeaseFiles, &neighbour) == Status::kOk);
+  LeaseSurvey survey(leases.directory);
+  for (const uint32_t slot : {7U, 8U, 7U + kLeaseFiles, 7U + 2 * kLeaseFiles, 7U, 200U, 8U}) {
+    CHECK(survey.Held(slot) == leases.Held(slot));
+  }
+  lease.Release();
+  CHECK_FALSE(survey.Held(7));
+  CHECK(survey.Held(7 + 2 * kLeaseFiles));
+}
+
 TEST_CASE("Lease: slots that share a file are apart") {
   TestLeases leases;
   Lease lease;

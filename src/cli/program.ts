@@ -20,6 +20,7 @@ import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
 import { healthVerb, statusVerb, waitVerb } from './status.js';
 import { subVerb } from './sub.js';
+import { topVerb } from './top.js';
 import { topoVerb } from './topo.js';
 
 /** Every verb of `cfc`. */
@@ -63,6 +64,7 @@ export function makeProgram(): Command {
     metricsVerb(),
     benchVerb(),
     alertsVerb(),
+    topVerb(),
   ];
   for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({

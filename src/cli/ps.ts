@@ -47,7 +47,8 @@ async function ps(flags: PsFlags): Promise<void> {
 
 const byName = new Intl.Collator('en', { numeric: true });
 
-function shapeOfAgent(agent: AgentSnapshot): Record<string, unknown> {
+/** An agent as `--json` shows it. */
+export function shapeOfAgent(agent: AgentSnapshot): Record<string, unknown> {
   const { name, role, team, parent, state, liveness, health, pid } = agent;
   const { depth, capacity, leased, restarts, exitCode, lastProgressAt } = agent;
   const { commandPid, ready, statusText } = agent;

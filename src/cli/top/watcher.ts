@@ -1,0 +1,65 @@
+import { CfcError, Fabric, type PeekedMessage } from '../../index.js';
+import type { Details, WaitingMessage } from './details.js';
+import type { Look } from './frame.js';
+
+const peeked = 40;
+/** To ask who has a message looks at every mailbox. */
+const mostTraced = 4;
+const bodyShown = 400;
+
+/** Looks at a fabric by name, also when it goes away and comes back. Takes no part in it. */
+export class Watcher {
+  readonly #name: string;
+  #fabric: Fabric | undefined;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** @throws {CfcError} what open throws; `ERR_CFC_FABRIC_REMOVED`, `ERR_CFC_REGION_CORRUPT` */
+  async look(): Promise<Look> {
+    this.#fabric ??= await Fabric.open(this.#name);
+    const fabric = this.#fabric;
+    try {
+      fabric.check();
+      const { path, sharedBytes } = fabric.info();
+      const agents = fabric.snapshot();
+      return { fabric: fabric.name, path, sharedBytes, agents, census: fabric.census() };
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** @returns undefined where nobody has that name */
+  details(name: string): Details | undefined {
+    const fabric = this.#fabric;
+    if (fabric === undefined) return undefined;
+    try {
+      let traced = 0;
+      const messages = fabric.peek(name, peeked).map(({ message, leased }): WaitingMessage => {
+        const { id, from, type, sentAt } = message;
+        const trace = leased && traced < mostTraced ? fabric.trace(id) : undefined;
+        if (leased) traced += 1;
+        const holder = trace?.pid === undefined ? '' : ` by ${trace.pid}`;
+        const state = leased ? `leased${holder}` : 'queued';
+        return { id, from, type, state, sentAtMs: sentAt, body: beginningOf(message) };
+      });
+      return { messages, lines: [] };
+    } catch (error) {
+      if (error instanceof CfcError) return undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const fabric = this.#fabric;
+    this.#fabric = undefined;
+    await fabric?.close();
+  }
+}
+
+function beginningOf({ kind, body }: PeekedMessage['message']): string {
+  if (kind === 'bytes') return `${body.length} bytes`;
+  return new TextDecoder().decode(body.subarray(0, bodyShown));
+}
