@@ -10,8 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(g++ make python3)
-packages+=(prometheus prometheus-alertmanager strace) # of the tests
-packages=(g++ make python3 strace tmux) # the last two: of the tests
+packages+=(prometheus prometheus-alertmanager strace tmux) # of the tests
 only_packages=false
 for argument in "$@"; do
   case $argument in

@@ -18,6 +18,7 @@ import { recvVerb } from './recv.js';
 import { runVerb } from './run.js';
 import { sendVerb } from './send.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
+import { soakVerb } from './soak.js';
 import { healthVerb, statusVerb, waitVerb } from './status.js';
 import { subVerb } from './sub.js';
 import { topVerb } from './top.js';
@@ -65,6 +66,7 @@ export function makeProgram(): Command {
     benchVerb(),
     alertsVerb(),
     topVerb(),
+    soakVerb(),
   ];
   for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({
