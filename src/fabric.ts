@@ -1,6 +1,11 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
 import { metricKinds } from './core/counters.js';
-import { type MessageTrace, type PeekedMessage, parseMessageId } from './core/message.js';
+import {
+  type MessageTrace,
+  type PeekedMessage,
+  parseMessageId,
+  type TracedMessage,
+} from './core/message.js';
 import {
   AgentFact,
   type Census,
@@ -309,6 +314,24 @@ export class Fabric implements AsyncDisposable {
     const parsed = parseMessageId(id);
     if (parsed === undefined) throw new CfcError('ERR_CFC_USAGE', { id, allowed: 'a message id' });
     return this.#region.trace(parsed.uid, parsed.number);
+  }
+
+  /**
+   * The last messages that a sender of that name sent and that some mailbox still shows, newest first:
+   * those that wait, and settled ones until others come into their places. What it sent to agents
+   * whose names are gone is not among them.
+   */
+  lastSends(name: string, max = 20): TracedMessage[] {
+    return this.#region.sends(name, max);
+  }
+
+  /**
+   * What was published to a topic and is still in its log, oldest first, whoever has read it. Takes no
+   * part in the topic.
+   */
+  topicLog(topic: string, max = 4096): { from: string; body: string }[] {
+    const read = this.#region.readTopic(topic, { position: -1, aborted: 0 }, max);
+    return (read?.bodies ?? []).map((body, i) => ({ from: read?.from[i] ?? '', body }));
   }
 
   /**

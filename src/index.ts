@@ -76,6 +76,7 @@ export {
   type MessageTrace,
   type PeekedMessage,
   parseMessageId,
+  type TracedMessage,
 } from './core/message.js';
 export type { Census, SweepReport } from './core/native.js';
 export type { TopicEvent, TopicGap, TopicMessage, TopicPolicy } from './core/topics.js';

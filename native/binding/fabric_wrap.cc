@@ -97,6 +97,7 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
                       InstanceMethod<&FabricWrap::Forget>("forget"),
                       InstanceMethod<&FabricWrap::LastLines>("lastLines"),
                       InstanceMethod<&FabricWrap::History>("history"),
+                      InstanceMethod<&FabricWrap::Sends>("sends"),
                       InstanceMethod<&FabricWrap::Sweep>("sweep"),
                       InstanceMethod<&FabricWrap::Check>("check"),
                       InstanceMethod<&FabricWrap::Census>("census"),

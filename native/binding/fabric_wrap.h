@@ -72,6 +72,7 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Forget(const Napi::CallbackInfo& info);
   Napi::Value LastLines(const Napi::CallbackInfo& info);
   Napi::Value History(const Napi::CallbackInfo& info);
+  Napi::Value Sends(const Napi::CallbackInfo& info);
   Napi::Value Sweep(const Napi::CallbackInfo& info);
   Napi::Value Check(const Napi::CallbackInfo& info);
   Napi::Value Census(const Napi::CallbackInfo& info);

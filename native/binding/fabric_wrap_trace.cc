@@ -1,4 +1,8 @@
 // Looking for one message, and dropping many: what people do to other agents' mailboxes.
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "convert.h"
 #include "core/agent.h"
 #include "core/directory.h"
@@ -27,6 +31,50 @@ Napi::Value FabricWrap::Clear(const Napi::CallbackInfo& info) {
                            static_cast<double>(Agent::Clear(*participant_, view, record.mailbox)));
 }
 
+namespace {
+
+constexpr uint32_t kMostTraced = 1000;
+
+// {state, row, from, type, to, pid}; undefined where the worker is being terminated
+Napi::Value ToObject(Napi::Env env, Fabric& fabric, const TraceReport& report) {
+  Napi::Object out = Napi::Object::New(env);
+  auto row = Napi::Float64Array::New(env, kColumns);
+  if (row.IsEmpty()) return env.Undefined();
+  FillRow(row.Data(), report.message);
+  out.Set("state", static_cast<double>(report.state));
+  out.Set("row", row);
+  out.Set("from", ToValue(env, report.message.From()));
+  out.Set("type", ToValue(env, report.message.Type()));
+  const AgentDirectory directory(&fabric);
+  AgentRecord agent;
+  out.Set("to", directory.Read(report.entry, &agent) ? ToValue(env, agent.Name())
+                                                     : Napi::String::New(env, ""));
+  const Slot* const slot = fabric.SlotAt(OwnerSlot(report.holder));
+  out.Set("pid", slot ? static_cast<double>(slot->pid.load()) : 0);
+  return out;
+}
+
+// The body of a message, as long as it is to be had: in its cell, or in the slab while `lane` still
+// holds the message.
+Napi::Value BodyOf(Napi::Env env, Fabric& fabric, const Lane& lane, const Delivery& message) {
+  auto body = Napi::ArrayBuffer::New(env, message.body_bytes);
+  if (body.IsEmpty()) return env.Undefined();  // the worker is being terminated
+  if (message.BodyIsInline()) {
+    const std::string_view text = message.InlineBody();
+    std::copy(text.begin(), text.end(), static_cast<char*>(body.Data()));
+    return body;
+  }
+  const bool whole = fabric.slab().Read(message.chunk, body.Data(), message.body_bytes);
+  const LeaseToken& token = message.token;
+  const CellKind kind = CellKindOf(token.word);
+  const bool there =
+      kind == CellKind::kReady || kind == CellKind::kLeased || kind == CellKind::kHeld;
+  if (!whole || !there || !lane.Holds(token.position, token.word)) return env.Undefined();
+  return body;
+}
+
+}  // namespace
+
 // trace(uid, number): {state, row, from, type, to, by, pid} or undefined where nothing of it is
 // left
 Napi::Value FabricWrap::Trace(const Napi::CallbackInfo& info) {
@@ -35,20 +83,31 @@ Napi::Value FabricWrap::Trace(const Napi::CallbackInfo& info) {
   const MessageId id = {static_cast<uint64_t>(ToDouble(info[0])),
                         static_cast<uint64_t>(ToDouble(info[1]))};
   if (!fabric_ || TraceMessage(*fabric_, id, &report) != Status::kOk) return env.Undefined();
-  Napi::Object out = Napi::Object::New(env);
-  auto row = Napi::Float64Array::New(env, kColumns);
-  if (row.IsEmpty()) return env.Undefined();  // the worker is being terminated
-  FillRow(row.Data(), report.message);
-  out.Set("state", static_cast<double>(report.state));
-  out.Set("row", row);
-  out.Set("from", ToValue(env, report.message.From()));
-  out.Set("type", ToValue(env, report.message.Type()));
+  return ToObject(env, *fabric_, report);
+}
+
+// sends(name, most): [{state, row, from, type, to, pid, body?}] of that sender, newest first
+Napi::Value FabricWrap::Sends(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  if (!fabric_) return out;
+  const uint32_t most = std::min(ToUint32(info[1]), kMostTraced);
+  std::vector<TraceReport> reports(most);
+  const uint32_t count = TraceSends(*fabric_, ToText(info[0]), reports.data(), most);
   const AgentDirectory directory(fabric_.get());
-  AgentRecord agent;
-  out.Set("to", directory.Read(report.entry, &agent) ? ToValue(env, agent.Name())
-                                                     : Napi::String::New(env, ""));
-  const Slot* const slot = fabric_->SlotAt(OwnerSlot(report.holder));
-  out.Set("pid", slot ? static_cast<double>(slot->pid.load()) : 0);
+  for (uint32_t i = 0; i < count; ++i) {
+    const TraceReport& report = reports[i];
+    const Napi::Value sent = ToObject(env, *fabric_, report);
+    AgentRecord agent;
+    MailboxView view;
+    if (!sent.IsObject() || !directory.Read(report.entry, &agent) ||
+        !fabric_->mail().View(MailboxRefBox(agent.mailbox), &view)) {
+      continue;
+    }
+    const Lane& lane = view.lanes[report.message.token.lane];
+    sent.As<Napi::Object>().Set("body", BodyOf(env, *fabric_, lane, report.message));
+    out.Set(out.Length(), sent);
+  }
   return out;
 }
 

@@ -61,6 +61,22 @@ bool StateOf(const Lane& lane, uint64_t index, uint64_t word, TraceReport* out) 
   return false;
 }
 
+// What a cell says, in one piece. False: nothing that makes sense, or it goes on and on.
+bool ReadAt(const Lane& lane, uint64_t index, TraceReport* out) noexcept {
+  const Cell& cell = lane.At(index);
+  for (int tries = 0; tries < 64; ++tries) {
+    const uint64_t word = cell.words[kState].load();
+    const bool known = StateOf(lane, index, word, out);
+    const bool sound = Agent::ReadCell(cell, &out->message);
+    if (cell.words[kState].load() != word) continue;  // it went on: look again
+    out->message.attempt = CellAttempt(word);
+    out->message.token.position = uint64_t{CellLap(word)} * lane.capacity() + index;
+    out->message.token.word = word;
+    return known && sound;
+  }
+  return false;
+}
+
 bool FindIn(const Lane& lane, LaneIndex index, MessageId id, TraceReport* out) noexcept {
   bool found = false;
   for (uint64_t i = 0; i < lane.capacity(); ++i) {
@@ -70,24 +86,34 @@ bool FindIn(const Lane& lane, LaneIndex index, MessageId id, TraceReport* out) n
       continue;
     }
     TraceReport report;
-    for (int tries = 0; tries < 64; ++tries) {
-      const uint64_t word = cell.words[kState].load();
-      const bool known = StateOf(lane, i, word, &report);
-      const bool sound = Agent::ReadCell(cell, &report.message);
-      if (cell.words[kState].load() != word) continue;  // it went on: look again
-      if (!known || !sound || report.message.id.uid != id.uid ||
-          report.message.id.number != id.number) {
-        break;
-      }
-      report.message.attempt = CellAttempt(word);
-      report.message.token.lane = index;
-      // A send that was set aside left its header behind in another cell: the live one counts.
-      if (!found || report.state < TraceState::kSettled) *out = report;
-      found = true;
-      break;
+    if (!ReadAt(lane, i, &report) || report.message.id.uid != id.uid ||
+        report.message.id.number != id.number) {
+      continue;
     }
+    report.message.token.lane = index;
+    // A send that was set aside left its header behind in another cell: the live one counts.
+    if (!found || report.state < TraceState::kSettled) *out = report;
+    found = true;
   }
   return found;
+}
+
+// Keeps the newest: `out` is in the order of the sending, newest first.
+uint32_t Keep(const TraceReport& report, TraceReport* out, uint32_t count, uint32_t most) noexcept {
+  for (uint32_t i = 0; i < count; ++i) {
+    const MessageId known = out[i].message.id;
+    if (known.uid != report.message.id.uid || known.number != report.message.id.number) continue;
+    // A send that was set aside left its header behind in another cell: the live one counts.
+    if (report.state < out[i].state) out[i] = report;
+    return count;
+  }
+  uint32_t at = count;
+  while (at > 0 && out[at - 1].message.sent_at_ns < report.message.sent_at_ns) --at;
+  if (at >= most) return count;
+  const uint32_t kept = count < most ? count + 1 : most;
+  for (uint32_t i = kept - 1; i > at; --i) out[i] = out[i - 1];
+  out[at] = report;
+  return kept;
 }
 
 }  // namespace
@@ -107,6 +133,35 @@ Status TraceMessage(Fabric& fabric, MessageId id, TraceReport* out) noexcept {
     }
   }
   return Status::kEmpty;
+}
+
+uint32_t TraceSends(Fabric& fabric, std::string_view sender, TraceReport* out,
+                    uint32_t most) noexcept {
+  const AgentDirectory directory(&fabric);
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < fabric.entry_count(); ++i) {
+    AgentRecord record;
+    MailboxView view;
+    if (!directory.Read(i, &record) || !fabric.mail().View(MailboxRefBox(record.mailbox), &view)) {
+      continue;
+    }
+    for (uint32_t index = 0; index < kLanes; ++index) {
+      const Lane& lane = view.lanes[index];
+      for (uint64_t cell = 0; cell < lane.capacity(); ++cell) {
+        // Most cells are of others: the length of the name tells them apart at once.
+        const uint64_t lengths = lane.At(cell).words[kLengths].load(std::memory_order_relaxed);
+        TraceReport report;
+        if (UnpackLengths(lengths).from != sender.size() || !ReadAt(lane, cell, &report) ||
+            report.message.From() != sender) {
+          continue;
+        }
+        report.entry = i;
+        report.message.token.lane = static_cast<LaneIndex>(index);
+        count = Keep(report, out, count, most);
+      }
+    }
+  }
+  return count;
 }
 
 }  // namespace cfc

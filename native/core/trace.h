@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "agent.h"
 #include "fabric_files.h"
@@ -34,5 +35,9 @@ struct TraceReport {
 
 // kOk, kEmpty (nothing of it is left). Looks at every cell of every agent's mailbox.
 Status TraceMessage(Fabric& fabric, MessageId id, TraceReport* out) noexcept;
+// The last messages of a sender of that name that some mailbox still shows, newest first, and how
+// many those are; `out` has room for `most`. A settled one has a body where it was inline.
+uint32_t TraceSends(Fabric& fabric, std::string_view sender, TraceReport* out,
+                    uint32_t most) noexcept;
 
 }  // namespace cfc

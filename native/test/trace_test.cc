@@ -184,5 +184,28 @@ TEST_CASE("TraceMessage: one that is being written is no more than that, one set
 
 #endif  // CFC_FAIL_POINTS
 
+TEST_CASE("TraceSends: the newest messages of one sender first, settled ones too") {
+  TestFabric fabric;
+  Member alice(fabric.get(), "alice"), bob(fabric.get(), "bob"), carol(fabric.get(), "carol");
+  const MessageId first = Send(alice.agent, "bob");
+  const MessageId second = Send(alice.agent, "carol");
+  Send(carol.agent, "bob");  // of another one, with a name as long
+  const test::Letter letter = TakeLetter(bob.agent);
+  REQUIRE(bob.agent.Ack(letter.delivery.token) == Status::kOk);
+
+  TraceReport reports[4];
+  REQUIRE(TraceSends(*fabric, "alice", reports, 4) == 2);
+  CHECK(reports[0].message.id.number == second.number);
+  CHECK(reports[0].state == TraceState::kQueued);
+  CHECK(reports[0].entry == carol.agent.entry());
+  CHECK(reports[1].message.id.number == first.number);
+  CHECK(reports[1].state == TraceState::kAcked);
+  CHECK(reports[1].message.InlineBody() == "x");
+  REQUIRE(TraceSends(*fabric, "alice", reports, 1) == 1);
+  CHECK(reports[0].message.id.number == second.number);
+  CHECK(TraceSends(*fabric, "nobody", reports, 4) == 0);
+  CHECK(TraceSends(*fabric, "alice", reports, 0) == 0);
+}
+
 }  // namespace
 }  // namespace cfc

@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { Fabric, type PeekedMessage } from '../index.js';
+import type { PeekedMessage } from '../index.js';
+import { fromOption } from './core.js';
+import { look } from './core-file.js';
 import { shapeOf } from './message-shape.js';
 import { agentOption, fabricOption, jsonOption, parseCount, verb } from './options.js';
 import { writeJson, writeOut } from './terminal.js';
@@ -7,6 +9,7 @@ import { decodeText, stripLine, table } from './text.js';
 
 interface PeekFlags {
   fabric: string;
+  from?: string;
   agent?: string;
   count: number;
   json?: boolean;
@@ -15,6 +18,7 @@ interface PeekFlags {
 export function peekVerb(): Command {
   return verb('peek', 'show what waits in a mailbox, without taking it')
     .addOption(fabricOption())
+    .addOption(fromOption())
     .addOption(agentOption('whose mailbox').makeOptionMandatory())
     .option('--count <n>', 'how many at most', parseCount(1, 100_000), 100)
     .addOption(jsonOption())
@@ -23,12 +27,9 @@ export function peekVerb(): Command {
 
 async function peek(flags: PeekFlags): Promise<void> {
   const name = flags.agent ?? '';
-  const fabric = await Fabric.open(flags.fabric);
-  try {
-    await show(name, fabric.peek(name, flags.count), flags.json ?? !process.stdout.isTTY);
-  } finally {
-    await fabric.close();
-  }
+  await look(flags, ({ fabric }) =>
+    show(name, fabric.peek(name, flags.count), flags.json ?? !process.stdout.isTTY),
+  );
 }
 
 async function show(name: string, waiting: PeekedMessage[], json: boolean): Promise<void> {

@@ -4,6 +4,7 @@ import { alertsVerb } from './alerts.js';
 import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { pauseVerb, resumeVerb, stopVerb } from './control.js';
+import { coreVerb } from './core.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
 import { emitVerb } from './emit.js';
@@ -12,6 +13,7 @@ import { mapVerb } from './map.js';
 import { metricsVerb } from './metrics.js';
 import { exitCodeHelp } from './outcome.js';
 import { peekVerb } from './peek.js';
+import { postmortemVerb } from './postmortem.js';
 import { psVerb } from './ps.js';
 import { pubVerb } from './pub.js';
 import { recvVerb } from './recv.js';
@@ -67,6 +69,8 @@ export function makeProgram(): Command {
     alertsVerb(),
     topVerb(),
     soakVerb(),
+    postmortemVerb(),
+    coreVerb(),
   ];
   for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({

@@ -4,6 +4,7 @@ import { Column, MessageFlag, type traceStates } from './native.js';
 export type BodyKind = 'bytes' | 'text' | 'json';
 
 const kinds: readonly BodyKind[] = ['bytes', 'text', 'json'];
+export const kindOf = (number: number): BodyKind => kinds[number] ?? 'bytes';
 const decoder = new TextDecoder();
 
 /** A message's id as people see it: `<sender>-<number>`, both in base 36. */
@@ -90,6 +91,13 @@ export interface MessageTrace {
   pid: number | undefined;
 }
 
+/** A message that is or was in a mailbox or a topic, as far as its place still shows it. */
+export interface TracedMessage extends MessageTrace {
+  kind: BodyKind;
+  /** Undefined where the body did not fit into its place, and is gone. */
+  body: Uint8Array | undefined;
+}
+
 /** A message that waits, looked at without taking it. */
 export interface PeekedMessage {
   /** Not leased: ack, nack and reply do nothing. */
@@ -154,7 +162,7 @@ export class Message {
   }
 
   get kind(): BodyKind {
-    return kinds[this.#facts.kind] ?? 'bytes';
+    return kindOf(this.#facts.kind);
   }
 
   /** True where the sender waits for a reply (`ask`). */

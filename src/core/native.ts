@@ -132,6 +132,7 @@ export interface NativeFabric {
   peek(name: string, most: number): NativePeeked[] | number;
   clear(name: string): number;
   trace(uid: number, number: number): NativeTrace | undefined;
+  sends(name: string, most: number): (NativeTrace & { body: ArrayBuffer | undefined })[];
   sweep(): SweepReport;
   check(): number;
   census(): Census;

@@ -2,10 +2,12 @@ import { CfcError } from '../errors.js';
 import { Mailbox, type MailboxOptions } from './mailbox.js';
 import {
   formatMessageId,
+  kindOf,
   Message,
   type MessageTrace,
   type PeekedMessage,
   readFacts,
+  type TracedMessage,
 } from './message.js';
 import {
   type Census,
@@ -19,6 +21,7 @@ import {
   type NativeHistogramReading,
   type NativeMetric,
   type NativeTopicRead,
+  type NativeTrace,
   native,
   type SweepReport,
   traceStates,
@@ -196,20 +199,13 @@ export class Region {
     this.#assertOpen();
     const found = this.#native.trace(uid, number);
     if (found === undefined) return undefined;
-    const { state, row, from, type, to, pid } = found;
-    const facts = readFacts(row, 0, from, to, type);
-    return {
-      id: formatMessageId(uid, number),
-      state: traceStates[state] ?? 'settled',
-      from,
-      to,
-      type,
-      lane: row[Column.lane] === 0 ? 'control' : 'work',
-      sequence: BigInt(facts.sequence),
-      sentAt: facts.sentAt,
-      attempt: facts.attempt,
-      pid: pid === 0 ? undefined : pid,
-    };
+    return traceOf(found);
+  }
+
+  /** The last messages of a sender that some mailbox still shows, newest first. */
+  sends(name: string, max: number): TracedMessage[] {
+    this.#assertOpen();
+    return this.#native.sends(name, max).map(tracedOf);
   }
 
   /** Every cell, chunk, slot and name, counted; exact while nobody works. */
@@ -350,4 +346,25 @@ function fill(
     if (rows >= 0) return { rows, table };
     table = new Float64Array(width * Math.ceil(-rows * 1.25 + 16));
   }
+}
+
+function traceOf({ state, row, from, type, to, pid }: NativeTrace): MessageTrace {
+  const facts = readFacts(row, 0, from, to, type);
+  return {
+    id: formatMessageId(row[Column.uid] as number, row[Column.number] as number),
+    state: traceStates[state] ?? 'settled',
+    from,
+    to,
+    type,
+    lane: row[Column.lane] === 0 ? 'control' : 'work',
+    sequence: BigInt(facts.sequence),
+    sentAt: facts.sentAt,
+    attempt: facts.attempt,
+    pid: pid === 0 ? undefined : pid,
+  };
+}
+
+function tracedOf(found: NativeTrace & { body: ArrayBuffer | undefined }): TracedMessage {
+  const body = found.body === undefined ? undefined : new Uint8Array(found.body);
+  return { ...traceOf(found), kind: kindOf(found.row[Column.kind] as number), body };
 }

@@ -16,6 +16,8 @@ export interface WaitingMessage {
 /** What only the page of one agent shows. */
 export interface Details {
   messages: WaitingMessage[];
+  /** Of its state, those before `top` began too; oldest first. */
+  changes: readonly { at: Date; from: string; to: string }[];
   /** The last lines that it wrote, oldest first; others' text. */
   lines: readonly string[];
 }
@@ -31,7 +33,8 @@ export function detailLines(
   columns: number,
 ): Line[] {
   const row = frame.rows.find(({ agent }) => agent.name === name);
-  const changes = frame.events.filter(({ agent }) => agent === name);
+  const seen = frame.events.filter(({ agent }) => agent === name);
+  const changes = withHistory(seen, details, name);
   if (row === undefined)
     return [[[`${foreign(name)} is not there any more`, bad]], ...changesOf(changes)];
   const { agent } = row;
@@ -103,8 +106,23 @@ function counters(values: Readonly<Record<string, number>>, columns: number): Li
   return lines;
 }
 
+// The agent's own record has its states; what was seen has all else.
+function withHistory(
+  seen: readonly TopEvent[],
+  details: Details | undefined,
+  name: string,
+): readonly TopEvent[] {
+  if (details === undefined || details.changes.length === 0) return seen;
+  const states = details.changes.map(({ at, from, to }): TopEvent => {
+    return { at, agent: name, what: `${from} -> ${to}`, mood: to === 'failed' ? 'bad' : 'plain' };
+  });
+  const known = new Set(states.map(({ what }) => what));
+  const others = seen.filter(({ what }) => !known.has(what));
+  return [...states, ...others].sort((a, b) => a.at.getTime() - b.at.getTime());
+}
+
 function changesOf(changes: readonly TopEvent[]): Line[] {
-  if (changes.length === 0) return [[['  none since this began', dim]]];
+  if (changes.length === 0) return [[['  none', dim]]];
   return changes.slice(-linesShown).map(({ at, what, mood }) => [
     [`  ${at.toTimeString().slice(0, 8)}  `, dim],
     [foreign(what), mood === 'plain' ? undefined : moods[mood]],

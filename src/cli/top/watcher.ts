@@ -6,11 +6,14 @@ const peeked = 40;
 /** To ask who has a message looks at every mailbox. */
 const mostTraced = 4;
 const bodyShown = 400;
+/** To ask the kernel who is stopped takes as long as all else; of more than so many it isn't asked. */
+const mostProbed = 2000;
 
 /** Looks at a fabric by name, also when it goes away and comes back. Takes no part in it. */
 export class Watcher {
   readonly #name: string;
   #fabric: Fabric | undefined;
+  #probe = true;
 
   constructor(name: string) {
     this.#name = name;
@@ -23,7 +26,8 @@ export class Watcher {
     try {
       fabric.check();
       const { path, sharedBytes } = fabric.info();
-      const agents = fabric.snapshot();
+      const agents = fabric.snapshot({ probe: this.#probe });
+      this.#probe = agents.length <= mostProbed;
       return { fabric: fabric.name, path, sharedBytes, agents, census: fabric.census() };
     } catch (error) {
       await this.close();
@@ -45,7 +49,7 @@ export class Watcher {
         const state = leased ? `leased${holder}` : 'queued';
         return { id, from, type, state, sentAtMs: sentAt, body: beginningOf(message) };
       });
-      return { messages, lines: [] };
+      return { messages, lines: fabric.lastLines(name), changes: fabric.history(name) };
     } catch (error) {
       if (error instanceof CfcError) return undefined;
       throw error;

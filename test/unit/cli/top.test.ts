@@ -180,7 +180,7 @@ describe('A screen', () => {
     const lines = ['\u001b[2Jgone'];
     const scene = {
       ...sceneOf([agent('a')], { agent: 'a' }),
-      details: { messages: [message], lines },
+      details: { messages: [message], lines, changes: [] },
     };
     const text = textOf(scene, 80, 40).join('\n');
 
