@@ -92,7 +92,8 @@ export class AlertWatch {
     try {
       let next = performance.now();
       while (!signal.aborted) {
-        onTick?.(await this.tick());
+        const changed = await this.tick();
+        onTick?.(changed);
         // After a stop of the process it goes on from now, and doesn't make up for what it missed.
         next = Math.max(next + intervalMs, performance.now());
         await sleepUntil(next, signal);

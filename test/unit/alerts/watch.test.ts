@@ -93,6 +93,25 @@ describe('a watch', () => {
     expect(records.map(({ metadata }) => metadata.state)).toEqual(['firing', 'firing', 'resolved']);
   });
 
+  test('evaluates at every interval until it is told to end', async () => {
+    const stop = new AbortController();
+    let reads = 0;
+    const read = () => {
+      reads += 1;
+      if (reads === 3) stop.abort();
+      return [];
+    };
+    const source = { read, close: () => {} };
+    const watched = new Watched(temporary(), 0, { source, intervalMs: 10 });
+    await watched.watch.run(stop.signal);
+
+    expect(reads).toBe(3);
+    expect(readHeartbeat(watched.files.heartbeat, seconds(0))).toMatchObject({
+      state: 'stopped',
+      evaluations: 3,
+    });
+  });
+
   test('does not die of what goes wrong in an evaluation', async () => {
     const watched = new Watched(temporary());
     watched.next = () => [null as unknown as MetricRecord];
