@@ -5,6 +5,7 @@
   'variables': {
     'core_sources': [
       'native/core/agent.cc',
+      'native/core/agent_forward.cc',
       'native/core/agent_receive.cc',
       'native/core/agent_send.cc',
       'native/core/directory.cc',
@@ -39,8 +40,10 @@
       'native/binding/fabric_wrap.cc',
       'native/binding/fabric_wrap_sample.cc',
       'native/binding/fabric_wrap_control.cc',
+      'native/binding/fabric_wrap_supervise.cc',
       'native/binding/fabric_wrap_trace.cc',
       'native/binding/loop_waiter.cc',
+      'native/binding/pid_watch.cc',
       'native/binding/old_glibc.cc',
       'native/binding/start.cc',
     ],

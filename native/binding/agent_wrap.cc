@@ -53,6 +53,8 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::AckMany>("ackMany"),
                       InstanceMethod<&AgentWrap::Nack>("nack"),
                       InstanceMethod<&AgentWrap::HandOver>("handOver"),
+                      InstanceMethod<&AgentWrap::Forward>("forward"),
+                      InstanceMethod<&AgentWrap::Forwarded>("forwarded"),
                       InstanceMethod<&AgentWrap::SettleHeld>("settleHeld"),
                       InstanceMethod<&AgentWrap::Depth>("depth"),
                       InstanceMethod<&AgentWrap::Clear>("clear"),

@@ -71,6 +71,8 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value AckMany(const Napi::CallbackInfo& info);
   Napi::Value Nack(const Napi::CallbackInfo& info);
   Napi::Value HandOver(const Napi::CallbackInfo& info);
+  Napi::Value Forward(const Napi::CallbackInfo& info);
+  Napi::Value Forwarded(const Napi::CallbackInfo& info);
   Napi::Value SettleHeld(const Napi::CallbackInfo& info);
   Napi::Value Depth(const Napi::CallbackInfo& info);
   Napi::Value Clear(const Napi::CallbackInfo& info);
@@ -140,6 +142,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   std::vector<RoomWait> room_waits_;
   int64_t room_sleep_ns_ = 0;
   std::unordered_map<uint64_t, Receipt> verdict_waits_;  // by number
+  std::unordered_map<uint32_t, Receipt> forward_waits_;  // by lease
   std::vector<TopicRoute*> topics_;                      // the agent's
   std::vector<TopicWait> topic_waits_;
   std::vector<std::unique_ptr<WatchedSubscription>> subscriptions_;  // null: closed

@@ -247,6 +247,53 @@ Napi::Value AgentWrap::Nack(const Napi::CallbackInfo& info) {
 }
 
 // handOver(lease): from this process to the agent; a status
+// forward(lease, route): puts a copy into another mailbox. 1: it is there, and ours is acked; 0: it
+// is there, and ours stays leased until `forwarded` says more, as its sender waits for the ack; a
+// negative status: nothing was copied, and ours stays leased
+Napi::Value AgentWrap::Forward(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const uint32_t index = ToUint32(info[0]);
+  const LeaseToken* const token = LeaseAt(index);
+  cfc::Route* const route = RouteAt(ToUint32(info[1]));
+  if (!token) return Napi::Number::New(env, Negative(Status::kLeaseLost));
+  if (!route) return Napi::Number::New(env, Negative(Status::kNoAgent));
+  Receipt receipt;
+  bool asked = false;
+  const Status status = agent_.Forward(*token, route, &receipt, &asked);
+  if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
+  if (asked) {
+    forward_waits_[index] = receipt;
+    return Napi::Number::New(env, 0);
+  }
+  agent_.Ack(*token);
+  ForgetLease(index);
+  return Napi::Number::New(env, 1);
+}
+
+// forwarded(lease): what became of the copy: 0 not settled yet; 1 acked, as ours is now; negative:
+// it was lost to a policy, and ours goes back into the mailbox
+Napi::Value AgentWrap::Forwarded(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const uint32_t index = ToUint32(info[0]);
+  const LeaseToken* const token = LeaseAt(index);
+  const auto found = forward_waits_.find(index);
+  if (!token || found == forward_waits_.end()) {
+    return Napi::Number::New(env, Negative(Status::kLeaseLost));
+  }
+  VoidReason reason = kAcked;
+  const Status status = agent_.Verdict(found->second, &reason);
+  if (status == Status::kBusy) return Napi::Number::New(env, 0);
+  forward_waits_.erase(found);
+  const bool acked = status == Status::kOk && reason == kAcked;
+  if (acked) {
+    agent_.Ack(*token);
+  } else {
+    agent_.Nack(*token, 0);
+  }
+  ForgetLease(index);
+  return Napi::Number::New(env, acked ? 1 : Negative(Status::kStale));
+}
+
 Napi::Value AgentWrap::HandOver(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LeaseToken* const found = LeaseAt(index);

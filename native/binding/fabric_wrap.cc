@@ -110,6 +110,11 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
                       InstanceMethod<&FabricWrap::SampleHistogram>("sampleHistogram"),
                       InstanceMethod<&FabricWrap::ReadTopic>("readTopic"),
                       InstanceMethod<&FabricWrap::Describe>("describe"),
+                      InstanceMethod<&FabricWrap::WatchPids>("watchPids"),
+                      InstanceMethod<&FabricWrap::WatchPid>("watchPid"),
+                      InstanceMethod<&FabricWrap::UnwatchPid>("unwatchPid"),
+                      InstanceMethod<&FabricWrap::Reparent>("reparent"),
+                      InstanceMethod<&FabricWrap::Gate>("gate"),
                       InstanceMethod<&FabricWrap::Close>("close")});
 }
 
@@ -190,6 +195,8 @@ void FabricWrap::Shut() noexcept {
   agents_.clear();
   if (waiter_) waiter_->Close();
   waiter_ = nullptr;
+  if (pids_) pids_->Close();
+  pids_ = nullptr;
   if (participant_) participant_->Unregister();
   participant_.reset();
   if (hook_) napi_remove_async_cleanup_hook(hook_);
@@ -236,19 +243,24 @@ Napi::Value FabricWrap::Check(const Napi::CallbackInfo& info) {
   return ToValue(info.Env(), participant_ ? participant_->CheckLease() : fabric_->Check());
 }
 
-// snapshot(probe: boolean): every agent; probe: also asks /proc for who is stopped
+// snapshot(probe: boolean, name?): every agent, or the one of that name; probe: also asks /proc for
+// who is stopped
 Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array out = Napi::Array::New(env);
   if (!fabric_) return out;
   const AgentDirectory directory(fabric_.get());
+  AgentRecord only;
+  const bool one = info[1].IsString();
+  if (one && directory.Find(ToText(info[1]), &only) != Status::kOk) return out;
   const bool probe = ToBool(info[0]);
   const Liveness liveness(fabric_.get());
   const double now_ms = static_cast<double>(RealTimeNs()) / 1e6;
   const double monotonic_ms = static_cast<double>(MonotonicNs()) / 1e6;
   LeaseSurvey leases(fabric_->directory());
   uint32_t count = 0;
-  for (uint32_t i = 0; i < fabric_->entry_count(); ++i) {
+  const uint32_t end = one ? only.entry + 1 : fabric_->entry_count();
+  for (uint32_t i = one ? only.entry : 0; i < end; ++i) {
     AgentRecord record;
     if (!directory.Read(i, &record)) continue;
     Napi::Object agent = Napi::Object::New(env);

@@ -12,6 +12,7 @@
 #include "core/fabric.h"
 #include "core/participant.h"
 #include "loop_waiter.h"
+#include "pid_watch.h"
 
 namespace cfc::binding {
 
@@ -87,6 +88,13 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Describe(const Napi::CallbackInfo& info);
   Napi::Value RegisterMetric(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
+  // fabric_wrap_supervise.cc
+  Napi::Value WatchPids(const Napi::CallbackInfo& info);
+  Napi::Value WatchPid(const Napi::CallbackInfo& info);
+  Napi::Value UnwatchPid(const Napi::CallbackInfo& info);
+  Napi::Value Reparent(const Napi::CallbackInfo& info);
+  Napi::Value Gate(const Napi::CallbackInfo& info);
+  void TellEnded(const std::vector<uint32_t>& pids);
 
   bool Look(int64_t* longest) noexcept;
   void CallReady(Status failed);
@@ -98,6 +106,8 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   LoopWaiter* waiter_ = nullptr;
   std::set<AgentWrap*> agents_;
   Napi::FunctionReference on_ready_;
+  PidWatch* pids_ = nullptr;
+  Napi::FunctionReference on_ended_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
 };
 

@@ -224,6 +224,12 @@ class Agent {
   Status Nack(const LeaseToken& token, uint32_t delay_ms) noexcept;
   // Puts away a message whose bytes are garbage; it counts as aborted.
   void Discard(const LeaseToken& token) noexcept;
+  // Puts a copy of a message that we have leased into another mailbox, as its sender sent it: from,
+  // id, sequence and correlation are that one's, so that an answer finds who asked. The copy is
+  // accepted; ours stays leased, to be acked by the caller. Dying between the two leaves both.
+  // `asked`: its sender waits for a receipt; then `receipt` tells when the copy is settled.
+  // kFull, kSlabFull, kNoAgent, kClosed, kQuota; kLeaseLost, kCorrupt (nothing was copied).
+  Status Forward(const LeaseToken& token, Route* route, Receipt* receipt, bool* asked) noexcept;
   // From this process to the agent, once printed: the token changes. kLeaseLost.
   Status HandOver(LeaseToken* token) noexcept;
   // Whether TryTake would find something. longest (may be null): before a sleep, what is in the way

@@ -88,6 +88,11 @@ Status Agent::ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy,
   Lane& ring = route->view.lanes[lane];
   const uint32_t generation = MailboxRefGeneration(route->mailbox);
   const auto still_valid = [&]() noexcept { return route->view.Is(generation); };
+  // Beside the word that the claim reads anyway: work from outside ends here while a fabric drains.
+  if (route->view.words->gate.load(std::memory_order_relaxed) != 0 &&
+      view_.words->gate.load(std::memory_order_relaxed) == 0) {
+    return Status::kClosed;
+  }
   participant_->IntendToSend(PackLaneId(route->view.box, lane));
   if (!route->in_turn && AtOwnCap(route, lane)) return Status::kFull;
   Status status = ring.TryClaim(participant_->owner(), still_valid, position);

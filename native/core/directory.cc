@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kPatienceNs = 250'000'000;  // for a claim in the middle of an insert
 constexpr uint32_t kSpins = 64;               // rounds without a nap: most inserts are over soon
 constexpr useconds_t kNapUs = 100;
+constexpr int kParentLengthShift = 24;  // as PackLengthsOf has it
+constexpr uint64_t kParentLengthMask = uint64_t{0xff} << kParentLengthShift;
 
 uint8_t LengthAt(uint64_t lengths, int field) noexcept {
   const auto length = static_cast<uint8_t>(lengths >> (8 * field));
@@ -23,7 +25,7 @@ uint8_t LengthAt(uint64_t lengths, int field) noexcept {
 
 uint64_t PackLengthsOf(std::string_view name, std::string_view role, std::string_view team,
                        std::string_view parent) noexcept {
-  return name.size() | role.size() << 8 | team.size() << 16 | parent.size() << 24;
+  return name.size() | role.size() << 8 | team.size() << 16 | parent.size() << kParentLengthShift;
 }
 
 bool OwnedBy(uint64_t word, Owner owner) noexcept {
@@ -225,6 +227,40 @@ bool AgentDirectory::Remove(const AgentRecord& record) noexcept {
   if (record.entry >= fabric_->entry_count()) return false;
   uint64_t word = record.word;
   return fabric_->entries()[record.entry].word.compare_exchange_strong(word, Freed(word));
+}
+
+Status AgentDirectory::Reparent(std::string_view name, std::string_view parent) noexcept {
+  if (parent.size() > kMaxNameBytes) return Status::kInvalid;
+  const int64_t patience_ends_ns = MonotonicNs() + kPatienceNs;
+  for (uint32_t rounds = 0; rounds < 100'000; ++rounds) {
+    AgentRecord record;
+    const Status found = Find(name, &record);
+    if (found != Status::kOk) return found;
+    Entry& entry = fabric_->entries()[record.entry];
+    uint64_t incarnation = entry.incarnation.load();
+    const bool patient = MonotonicNs() <= patience_ends_ns;
+    if ((incarnation & 1) != 0 && patient) {  // a new holder is at it, or died there
+      if (rounds > kSpins) usleep(kNapUs);
+      continue;
+    }
+    // Odd, as for any other who rewrites it: nobody reads half of a name. The life stays the same,
+    // so the holder's leases do.
+    const uint64_t rewriting = incarnation | 1;
+    if (!entry.incarnation.compare_exchange_strong(incarnation, rewriting)) continue;
+    CFC_FAIL_POINT("reparent.begun");
+    StoreText(entry.parent, parent);
+    entry.lengths.store((entry.lengths.load() & ~kParentLengthMask) | uint64_t{parent.size()}
+                                                                          << kParentLengthShift);
+    CFC_FAIL_POINT("reparent.written");
+    // A takeover that began meanwhile wrote over ours, or we over its: once more, in its life.
+    uint64_t mine = rewriting;
+    if (entry.incarnation.compare_exchange_strong(mine, rewriting & ~uint64_t{1}) &&
+        entry.word.load() == record.word) {
+      return Status::kOk;
+    }
+    if (!patient) return Status::kBusy;
+  }
+  return Status::kBusy;
 }
 
 uint32_t AgentDirectory::RepairOwner(Owner owner) noexcept {

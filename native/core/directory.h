@@ -76,6 +76,11 @@ class AgentDirectory {
   // False: the claim was set aside meanwhile; it is given back, begin again.
   bool Publish(Owner me, uint32_t entry) noexcept;
   void Abandon(Owner me, uint32_t entry) noexcept;
+  // Puts a name below another parent, whether its holder lives or not; the holder is not asked.
+  // Several may do so at once, beside a takeover: the last one stands, whole. One that is stopped
+  // in the middle is waited for 250 ms, then written over; continued, it may write over the parent
+  // of whoever has the entry by then. kNoAgent, kInvalid; kBusy where others go on and on.
+  Status Reparent(std::string_view name, std::string_view parent) noexcept;
   // Forgets a live name. False where somebody else did.
   bool Remove(const AgentRecord& record) noexcept;
 

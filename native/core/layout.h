@@ -222,7 +222,8 @@ struct MailboxWordsOf {
   // Of the first box only, for its segment; both merely shorten a search.
   typename Memory::Word handed;  // boxes from the first on that were claimed at least once
   typename Memory::Word freed;   // 1 + index of the one freed last 32 | how many since claimed 32
-  typename Memory::Word spare[12];
+  typename Memory::Word gate;    // not 0: only whose own mailbox has a gate too may send here
+  typename Memory::Word spare[11];
   alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
   LaneWordsOf<Memory> lanes[kLanes];
 };

@@ -245,6 +245,7 @@ Status MailStore::ClaimIn(uint32_t segment, uint32_t start, uint32_t looks, Owne
       }
     }
     for (auto& reader : found.words->readers) reader.store(0);
+    found.words->gate.store(0);
     *view = found;
     return Status::kOk;
   }

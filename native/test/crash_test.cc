@@ -395,6 +395,23 @@ int RunSubscribe(World& world) {
   return 0;
 }
 
+// Stands in for the worker, hands on what waits there, and puts the peer below somebody else.
+int RunForward(World& world) {
+  Member me;
+  STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
+  STEP(AgentDirectory(world.fabric.get()).Reparent("peer", "worker") == Status::kOk);
+  STEP(me.agent.Join(&me.participant, {.name = "worker"}, nullptr) == Status::kOk);
+  Route route = RouteTo("peer");
+  Delivery delivery;
+  while (me.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk) {
+    Receipt receipt;
+    bool asked = false;
+    STEP(me.agent.Forward(delivery.token, &route, &receipt, &asked) == Status::kOk);
+    STEP(me.agent.Ack(delivery.token) == Status::kOk);
+  }
+  return 0;
+}
+
 // Dies with a hand on everything that repair has to mend.
 int RunVictim(World& world) {
   static Member me;
@@ -511,6 +528,7 @@ constexpr Workload kWorkloads[] = {
     {"drop the oldest", PrepareFull, RunDrop, true},
     {"wait for room", PrepareFull, RunRoom, true},
     {"receive", PrepareWorker, RunReceive, true},
+    {"hand on", PrepareWorker, RunForward, false},
     {"come and go", PrepareNothing, RunRejoin, false},
     {"live as a command", PrepareNothing, RunLifecycle, false},
     {"publish", PrepareTopic, RunPublish, false},
@@ -632,6 +650,37 @@ void CheckPublished(World& world) {
   world.lossy.Close();
 }
 
+// What was sent to the worker: handed on to the peer as it was sent, or still the worker's; twice
+// only where the death came between the two.
+void CheckForwarded(World& world) {
+  std::map<uint32_t, std::map<uint64_t, int>> seen;
+  const auto read = [&](Agent& agent) {
+    for (Letter letter = TakeLetter(agent); letter.status == Status::kOk;
+         letter = TakeLetter(agent)) {
+      const uint32_t lane = letter.delivery.token.lane;
+      CHECK(letter.delivery.From() == "peer");
+      CHECK((letter.body == BodyOf(lane, letter.delivery.sequence)));
+      ++seen[lane][letter.delivery.sequence];
+      REQUIRE(agent.Ack(letter.delivery.token) == Status::kOk);
+    }
+  };
+  read(world.peer.agent);
+  AgentRecord record;
+  if (AgentDirectory(world.fabric.get()).Find("worker", &record) == Status::kOk) {
+    Member next(world.fabric.get(), "worker");
+    read(next.agent);
+  }
+  int twice = 0;
+  for (const auto& entry : world.to_worker) {
+    CHECK(seen[entry.first].size() == entry.second);
+    for (const auto& counted : seen[entry.first]) twice += counted.second - 1;
+  }
+  CHECK(twice <= 1);
+  REQUIRE(AgentDirectory(world.fabric.get()).Reparent("peer", "boss") == Status::kOk);
+  REQUIRE(AgentDirectory(world.fabric.get()).Find("peer", &record) == Status::kOk);
+  CHECK(record.Parent() == "boss");
+}
+
 void CheckNothingTaken(World& world) {
   Fabric& fabric = *world.fabric;
   // Nobody reads there any more: what topics keep can go.
@@ -705,6 +754,7 @@ void CheckAll(World& world, const Workload& workload) {
     CheckRead(world);
   }
   if (workload.run == RunPublish) CheckPublished(world);
+  if (workload.run == RunForward) CheckForwarded(world);
   CheckNothingTaken(world);
   if (workload.run == RunCreate) {
     std::unique_ptr<Fabric> other;

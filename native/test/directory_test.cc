@@ -286,5 +286,76 @@ TEST_CASE("AgentDirectory.Read: indexes out of range and garbage are no agents")
   CHECK(static_cast<uint32_t>(record.state) < 6);
 }
 
+TEST_CASE(
+    "AgentDirectory.Reparent: another parent for one who lives on, with its life and leases") {
+  TestFabric fabric;
+  Participant participant;
+  REQUIRE(participant.Register(fabric.get(), nullptr) == Status::kOk);
+  Agent agent;
+  const AgentSpec spec = {.name = "worker-1", .role = "worker", .team = "red", .parent = "boss"};
+  REQUIRE(agent.Join(&participant, spec, nullptr) == Status::kOk);
+  AgentDirectory directory(fabric.get());
+  for (const std::string& parent :
+       {std::string("another-boss"), std::string(64, 'b'), std::string(), std::string("boss")}) {
+    REQUIRE(directory.Reparent("worker-1", parent) == Status::kOk);
+    AgentRecord record;
+    REQUIRE(directory.Find("worker-1", &record) == Status::kOk);
+    CHECK(record.Parent() == parent);
+    CHECK(record.Role() == "worker");
+    CHECK(record.Team() == "red");
+    CHECK(record.incarnation == agent.incarnation());
+  }
+  CHECK(directory.Reparent("worker-2", "boss") == Status::kNoAgent);
+  CHECK(directory.Reparent("worker-1", std::string(65, 'b')) == Status::kInvalid);
+}
+
+TEST_CASE("AgentDirectory.Reparent: takes over from one who died while it rewrote the entry") {
+  TestFabric fabric;
+  Member worker(fabric.get(), "worker-1");
+  Entry& entry = fabric->entries()[worker.agent.entry()];
+  entry.incarnation.store(entry.incarnation.load() | 1);
+  AgentDirectory directory(fabric.get());
+  REQUIRE(directory.Reparent("worker-1", "boss") == Status::kOk);
+  AgentRecord record;
+  REQUIRE(directory.Find("worker-1", &record) == Status::kOk);
+  CHECK(record.Parent() == "boss");
+  CHECK((entry.incarnation.load() & 1) == 0);
+  CHECK(record.incarnation == worker.agent.incarnation());
+}
+
+TEST_CASE(
+    "AgentDirectory.Reparent: beside others who do so and a name that changes hands, no half") {
+  const Watchdog watchdog;
+  TestFabric fabric;
+  const std::string parents[] = {std::string(64, 'a'), std::string(40, 'b'), std::string(8, 'c')};
+  std::atomic<int> errors{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&, i] {
+      for (int n = 0; n < 500; ++n) {
+        const Status status = AgentDirectory(fabric.get()).Reparent("nomad", parents[i]);
+        if (status != Status::kOk && status != Status::kNoAgent) errors.fetch_add(1);
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    Member me;
+    if (me.participant.Register(fabric.get(), nullptr) != Status::kOk) errors.fetch_add(1);
+    for (int n = 0; n < 200; ++n) {
+      const AgentSpec spec = {.name = "nomad", .parent = parents[2]};
+      if (me.agent.Join(&me.participant, spec, nullptr) != Status::kOk) errors.fetch_add(1);
+      Route self = test::RouteTo("nomad");
+      (void)me.agent.TrySend(&self, {.body = "stays"}, nullptr);  // so that the name does
+      me.agent.Leave();
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(errors.load() == 0);
+  REQUIRE(AgentDirectory(fabric.get()).Reparent("nomad", parents[0]) == Status::kOk);
+  AgentRecord record;
+  REQUIRE(AgentDirectory(fabric.get()).Find("nomad", &record) == Status::kOk);
+  CHECK(record.Parent() == parents[0]);
+}
+
 }  // namespace
 }  // namespace cfc

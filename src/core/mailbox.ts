@@ -295,6 +295,35 @@ export class Mailbox implements MessageOwner {
   }
 
   /**
+   * Puts a copy of a leased message into another mailbox, as its sender sent it: from, id, sequence
+   * and correlation stay, so that an answer finds who asked. Then acks ours; where its sender waits
+   * for the ack, only once `forwarded` says so.
+   *
+   * @returns 1 it is there, 0 it is there and `forwarded` is to be asked; negative where there is no
+   *   room: a status, one of `full`, `slabFull`, `quota`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_LEASE_LOST`, `ERR_CFC_MAILBOX_CLOSED`
+   */
+  forward(message: Message, to: string): number {
+    const result = this.#native.forward(message.lease, this.routeTo(to));
+    if (result < 0 && !isFull(-result)) throw errorOf(-result, { id: message.id, to });
+    if (result === 1) message.lease = -1;
+    return result;
+  }
+
+  /**
+   * What became of a copy that `forward` answered 0 for.
+   *
+   * @returns true once ours is settled too: acked as the copy was, or given back where the copy was
+   *   lost
+   */
+  forwarded(message: Message): boolean {
+    const result = this.#native.forwarded(message.lease);
+    if (result === 0) return false;
+    message.lease = -1;
+    return true;
+  }
+
+  /**
    * Acks or nacks a message that an earlier process of this agent handed over.
    *
    * @returns false where this mailbox holds no such message

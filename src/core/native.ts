@@ -124,7 +124,7 @@ export interface NativeFabricInfo {
 export interface NativeFabric {
   info(): NativeFabricInfo;
   watch(watching: boolean): void;
-  snapshot(probe: boolean): NativeAgentRecord[];
+  snapshot(probe: boolean, name?: string): NativeAgentRecord[];
   control(name: string, verb: number, graceMs: number): number;
   forget(name: string): number;
   lastLines(name: string): Buffer | undefined;
@@ -154,6 +154,11 @@ export interface NativeFabric {
   ): NativeTopicRead | undefined;
   describe(entry: number): NativeAgentNames | undefined;
   registerMetric(name: string, unit: string, kind: number): number;
+  watchPids(onEnded: (pids: number[]) => void): boolean;
+  watchPid(pid: number): number;
+  unwatchPid(pid: number): void;
+  reparent(name: string, parent: string): number;
+  gate(name: string, closed: boolean): number;
   close(): void;
 }
 
@@ -263,6 +268,8 @@ export interface NativeAgent {
   ackMany(leases: Uint32Array, count: number): number;
   nack(lease: number, delayMs: number): number;
   handOver(lease: number): number;
+  forward(lease: number, route: number): number;
+  forwarded(lease: number): number;
   settleHeld(uid: number, number: number, ack: boolean, delayMs: number): number;
   depth(): number;
   clear(): number;

@@ -23,6 +23,7 @@ import {
   type NativeTopicRead,
   type NativeTrace,
   native,
+  Status,
   type SweepReport,
   traceStates,
   wantedVerbs,
@@ -163,6 +164,55 @@ export class Region {
   history(name: string): { atMs: number; from: number; to: number }[] | undefined {
     this.#assertOpen();
     return this.#native.history(name);
+  }
+
+  /** Who holds the name, or held it last; undefined where the directory has none. */
+  agent(name: string): NativeAgentRecord | undefined {
+    this.#assertOpen();
+    return this.#native.snapshot(false, name)[0];
+  }
+
+  /**
+   * Puts an agent below another parent, whether it lives or not; it is not asked. `children`,
+   * `parent` and `peers` mean the new ones from the next send on.
+   *
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_BUSY`
+   */
+  reparent(name: string, parent: string): void {
+    this.#assertOpen();
+    const status = this.#native.reparent(name, parent);
+    if (status !== 0) throw errorOf(status, { agent: name });
+  }
+
+  /**
+   * Closes a mailbox to everybody whose own mailbox is not closed in this way, or opens it again.
+   * Those outside are refused with `ERR_CFC_MAILBOX_CLOSED`; those inside go on.
+   *
+   * @returns false where nobody has that name
+   */
+  gate(name: string, closed: boolean): boolean {
+    this.#assertOpen();
+    return this.#native.gate(name, closed) === Status.ok;
+  }
+
+  /**
+   * Has the event loop tell which of the processes given to `watchPid` have ended, in the turn in
+   * which they do. It doesn't matter who started them.
+   *
+   * @returns false where the kernel has no pidfds, or a sandbox forbids them
+   */
+  watchPids(onEnded: (pids: number[]) => void): boolean {
+    this.#assertOpen();
+    return this.#native.watchPids(onEnded);
+  }
+
+  /** @returns false where it cannot be watched: it has ended already, or no descriptor is free */
+  watchPid(pid: number): boolean {
+    return !this.#closed && this.#native.watchPid(pid) === 0;
+  }
+
+  unwatchPid(pid: number): void {
+    if (!this.#closed) this.#native.unwatchPid(pid);
   }
 
   /**

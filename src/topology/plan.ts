@@ -8,12 +8,18 @@ export interface RestartPolicy {
   when: 'always' | 'on-failure' | 'never';
   /** Who is started again with it: nobody, all with the same parent, those listed after it. */
   strategy: 'one-for-one' | 'one-for-all' | 'rest-for-one';
-  /** More restarts than this within `withinMs` are a crash loop: it is given up. Default 5. */
+  /** More restarts than this within `withinMs` are a crash loop. Default 5. */
   maxRestarts: number;
   /** Default 10000. */
   withinMs: number;
   /** Before the first restart; doubled for each one after it. Default 100. */
   backoffMs: number;
+  /**
+   * In a crash loop: `backoff` tries again after one second, up to five minutes; `escalate` starts
+   * the parent again, and all below it; `give-up` leaves it. A coordinator that has a peer is
+   * replaced by that one instead. Default `backoff`.
+   */
+  onCrashLoop: 'backoff' | 'escalate' | 'give-up';
 }
 
 export const defaultRestart: Readonly<RestartPolicy> = {
@@ -22,6 +28,7 @@ export const defaultRestart: Readonly<RestartPolicy> = {
   maxRestarts: 5,
   withinMs: 10_000,
   backoffMs: 100,
+  onCrashLoop: 'backoff',
 };
 
 /** Variables that an agent inherits unless its `env` says otherwise. */

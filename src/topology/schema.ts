@@ -10,6 +10,7 @@ let made: ReturnType<typeof makeSchema> | undefined;
 
 export const shapes = ['flat', 'hierarchical', 'hybrid', 'mesh'] as const;
 export const restarts = ['always', 'on-failure', 'never'] as const;
+export const crashLoops = ['backoff', 'escalate', 'give-up'] as const;
 export const strategies = ['one-for-one', 'one-for-all', 'rest-for-one'] as const;
 
 /** What may stand in a file. Names and what belongs together are check.ts's matter. */
@@ -41,6 +42,7 @@ function makeSchema(z: Zod) {
       maxRestarts: z.int().min(0).max(1000).optional().describe('within withinMs'),
       withinMs: z.int().min(1).max(86_400_000).optional(),
       backoffMs: z.int().min(0).max(3_600_000).optional().describe('before the first restart'),
+      onCrashLoop: z.enum(crashLoops).optional().describe('what comes of a crash loop'),
     }),
   ]);
   const role = {

@@ -174,6 +174,7 @@ describe('An agent of a topology', () => {
         maxRestarts: 2,
         withinMs: 10_000,
         backoffMs: 100,
+        onCrashLoop: 'backoff',
       },
       mailboxCells: 128,
     });
