@@ -50,6 +50,7 @@ const rows = {
     least: values.long ? 200 : 12,
     commands: [exporter],
   },
+  F5: { what: 'kill -9 of a supervisor', least: 1, commands: [vitest('supervisor')] },
   F6: {
     what: 'SIGSTOP, then SIGCONT',
     least: 10,
@@ -67,6 +68,7 @@ const rows = {
   F12: { what: 'another local user', least: 100, commands: [vitest('environment-strangers')] },
   F13: { what: 'full disk under an exporter', least: 2, commands: [exporter] },
   F14: { what: 'no descriptors left', least: 9, commands: [vitest('environment-descriptors')] },
+  F19: { what: 'crash loop', least: 1, commands: [vitest('supervisor')] },
   F21: { what: 'worker terminated, exit', least: 70, commands: [vitest('workers', 'exit')] },
   F22: {
     what: 'fork, cluster, exec',

@@ -138,6 +138,10 @@ const catalogue = {
     message: 'this agent may not do that',
     hint: 'its role does not allow it',
   },
+  ERR_CFC_SUPERVISOR_RUNNING: {
+    message: 'somebody supervises this fabric already',
+    hint: 'details.pid is its process; cfc down takes over from it, and so can you once it has ended',
+  },
   ERR_CFC_AGENT_START: {
     message: 'an agent could not be started',
     hint: 'details have the command; run it by hand to see what it says',

@@ -423,6 +423,11 @@ export class Fabric implements AsyncDisposable {
     }));
   }
 
+  /** @internal */
+  get region(): Region {
+    return this.#region;
+  }
+
   /**
    * Asks whether this process still takes part.
    *

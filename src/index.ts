@@ -26,6 +26,22 @@ export {
   startAgents,
 } from './agents/start.js';
 export type { Subscription } from './agents/subscription.js';
+export {
+  eventsTopic,
+  type SupervisionEvent,
+  type SupervisionEventName,
+  supervisionEvents,
+} from './agents/supervisor/events.js';
+export type { ShutdownReport } from './agents/supervisor/shutdown.js';
+export type { Phase as SupervisedPhase } from './agents/supervisor/supervision.js';
+export {
+  type DownOptions,
+  type SupervisedAgent,
+  Supervisor,
+  type SupervisorLimits,
+  type SupervisorOptions,
+  supervisorName,
+} from './agents/supervisor/supervisor.js';
 export type { AlertRecord } from './alerts/alert-record.js';
 export {
   AlertEngine,
@@ -93,10 +109,12 @@ export {
   type OpenOptions,
 } from './fabric.js';
 export {
+  type AgentLimits,
   type AgentOptions,
   type AgentPlan,
   defaultEnv,
   defaultRestart,
+  type ReadyWhen,
   type RestartPolicy,
   type RoleOptions,
   type TopologyProblem,

@@ -290,7 +290,9 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
     agent.Set("statusText", ToValue(env, std::string_view(text, text_bytes)));
     MailboxView view;
     double depth = 0, capacity = 0, leased = 0, waiting = 0;
+    bool gated = false;
     if (fabric_->mail().View(MailboxRefBox(record.mailbox), &view)) {
+      gated = view.words->gate.load() != 0;
       for (const Lane& lane : view.lanes) {
         const Lane::Waiting cells = lane.CountWaiting();
         depth += static_cast<double>(lane.Depth());
@@ -299,6 +301,11 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
         waiting += cells.ready;
       }
     }
+    agent.Set("gated", gated);
+    const uint64_t wanted = fabric_->entries()[i].wanted.load();
+    agent.Set("stopWanted",
+              WantedLife(wanted) == record.incarnation &&
+                  (WantedVerb(wanted) == Wanted::kStop || WantedVerb(wanted) == Wanted::kKill));
     agent.Set("depth", depth);
     agent.Set("capacity", capacity);
     agent.Set("leased", leased);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,11 @@ namespace {
       *error = errno;
       _exit(127);
     }
+  }
+  if (options.open_files != 0) {
+    // Both limits: what it may have it can't raise again.
+    const struct rlimit most = {options.open_files, options.open_files};
+    if (setrlimit(RLIMIT_NOFILE, &most) != 0) _exit(127);
   }
   if (options.death_signal != 0) {
     prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(options.death_signal));

@@ -19,6 +19,7 @@ struct SpawnOptions {
   int in = -1, out = -1, err = -1;  // become descriptors 0, 1 and 2; -1: inherited
   int death_signal = 0;             // sent to it when this process dies
   bool own_group = false;
+  uint32_t open_files = 0;  // descriptors that it may have open at most; 0: as many as we
 };
 
 // Starts `program` with exactly these arguments and our environment. -1, with errno: not started

@@ -195,6 +195,7 @@ class Shim {
     spawn.err = err_.write_end().get();
     spawn.death_signal = SIGKILL;
     spawn.own_group = true;
+    spawn.open_files = options_.open_files;
     command_ = Spawn(program_.c_str(), options_.command, spawn);
     if (command_ < 0) {
       Fail(failure, Status::kSystem, "execve", program_);

@@ -27,9 +27,9 @@ struct NumberOption {
   uint32_t ShimOptions::*field;
 };
 constexpr NumberOption kNumbers[] = {
-    {"--cells", &ShimOptions::mailbox_cells},       {"--grace-ms", &ShimOptions::grace_ms},
-    {"--watchdog-ms", &ShimOptions::watchdog_ms},   {"--parent-pid", &ShimOptions::parent_pid},
-    {"--report-index", &ShimOptions::report_index},
+    {"--cells", &ShimOptions::mailbox_cells},   {"--grace-ms", &ShimOptions::grace_ms},
+    {"--open-files", &ShimOptions::open_files}, {"--watchdog-ms", &ShimOptions::watchdog_ms},
+    {"--parent-pid", &ShimOptions::parent_pid}, {"--report-index", &ShimOptions::report_index},
 };
 
 bool ParseNumber(std::string_view text, uint32_t* out) noexcept {

@@ -19,6 +19,7 @@ struct ShimOptions {
   std::string cwd;                 // of the command; empty: ours
   uint32_t grace_ms = 5000;        // from TERM to KILL
   uint32_t watchdog_ms = 0;        // 0: none
+  uint32_t open_files = 0;         // that the command may have at most; 0: as many as we
   ReadyWhen ready = ReadyWhen::kStarted;
   bool pass = false;        // its output goes to ours as well, and our input is its
   uint32_t parent_pid = 0;  // ends when that process does; 0: outlives whoever started it

@@ -419,6 +419,16 @@ export class Agent implements AsyncDisposable {
     await this.#sendNumber(message.from, body, facts, options.timeoutMs ?? defaultTimeoutMs);
   }
 
+  /** @internal Hands on as its sender sent it; `Mailbox.forward` says what comes of it. */
+  forward(message: Message, to: string): number {
+    return this.#mailbox.forward(message, to);
+  }
+
+  /** @internal Whether a copy that was handed on is settled, and ours with it. */
+  forwarded(message: Message): boolean {
+    return this.#mailbox.forwarded(message);
+  }
+
   counter(name: string, unit?: string): Counter {
     return this.#mailbox.counters.counter(name, unit);
   }

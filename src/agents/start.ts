@@ -32,6 +32,8 @@ export interface AgentStart {
   ready?: 'started' | 'notify' | 'join';
   /** It is ended with SIGABRT where no `WATCHDOG=1` comes for so long. Default: never. */
   watchdogMs?: number;
+  /** Descriptors that each process of it may have open. Default: as many as this process. */
+  openFiles?: number;
 }
 
 export interface StartedAgent {
@@ -131,6 +133,7 @@ export function shimArguments(fabric: string, dir: string, start: AgentStart): s
     ['--cwd', start.cwd && resolve(start.cwd)],
     ['--grace-ms', start.graceMs],
     ['--watchdog-ms', start.watchdogMs],
+    ['--open-files', start.openFiles],
     ['--ready', start.ready],
   ];
   return [

@@ -7,6 +7,7 @@ import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { coreVerb } from './core.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
+import { downVerb } from './down.js';
 import { emitVerb } from './emit.js';
 import { clearVerb, countVerb, traceVerb } from './mailbox.js';
 import { mapVerb } from './map.js';
@@ -25,6 +26,7 @@ import { healthVerb, statusVerb, waitVerb } from './status.js';
 import { subVerb } from './sub.js';
 import { topVerb } from './top.js';
 import { topoVerb } from './topo.js';
+import { upVerb } from './up.js';
 
 /** Every verb of `cfc`. */
 export function makeProgram(): Command {
@@ -44,6 +46,8 @@ export function makeProgram(): Command {
     resumeVerb(),
     stopVerb(),
     demoVerb(),
+    upVerb(),
+    downVerb(),
     createVerb(),
     destroyVerb(),
     psVerb(),

@@ -113,7 +113,11 @@ function shaped(shape: Shape | undefined, agents: number, wanted: number | undef
  *   problem is on stderr then, as FILE:LINE:COLUMN
  */
 export async function readTopology(file: string): Promise<Topology> {
-  const text = await readFile(file);
+  return parseTopology(file, await readTopologyText(file));
+}
+
+/** @throws {Outcome} failed, where it is not valid; `file` is what the problems are said of */
+export function parseTopology(file: string, text: string): Topology {
   try {
     return Topology.parse(text);
   } catch (error) {
@@ -132,7 +136,8 @@ export async function readTopology(file: string): Promise<Topology> {
   }
 }
 
-async function readFile(file: string): Promise<string> {
+/** @throws {Outcome} usage, where it cannot be read */
+export async function readTopologyText(file: string): Promise<string> {
   const bytes = file === '-' ? await readBody() : readBytes(file);
   return typeof bytes === 'string' ? bytes : new TextDecoder().decode(bytes);
 }

@@ -32,6 +32,10 @@ export interface NativeAgentRecord {
   lastProgressAtMs: number;
   held: boolean;
   alive: boolean;
+  /** Its mailbox is closed to those outside. */
+  gated: boolean;
+  /** Somebody asked for its end, in this life. */
+  stopWanted: boolean;
   /** The kernel says that it, or its command, is stopped. */
   stalled: boolean;
   /** An event loop of it does not turn. */

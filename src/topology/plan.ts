@@ -45,6 +45,19 @@ export const defaultEnv: readonly string[] = [
   'USER',
 ];
 
+/** What an agent may use. */
+export interface AgentLimits {
+  /** Resident memory of its processes; pages that they share count for each. */
+  memoryBytes?: number;
+  /** Descriptors that a process of it may have open. */
+  openFiles?: number;
+  /** What comes of one with more memory than that. Default `restart`. */
+  onMemory?: 'report' | 'restart' | 'stop';
+}
+
+/** What makes an agent ready: that it runs, `READY=1` by sd_notify, or that a process of it joins. */
+export type ReadyWhen = 'started' | 'notify' | 'join';
+
 /** What may be said of all agents of a kind. */
 export interface RoleOptions {
   /** Program and arguments; no shell reads them. Without one nothing is started. */
@@ -54,6 +67,9 @@ export interface RoleOptions {
   restart?: RestartPolicy['when'] | Partial<RestartPolicy>;
   /** Messages that its mailbox holds. Default: two of each neighbour, at least 64. */
   mailboxCells?: number;
+  /** Default `started`. */
+  ready?: ReadyWhen;
+  limits?: AgentLimits;
 }
 
 /** An agent of a topology as it is wanted. */
@@ -78,6 +94,8 @@ export interface AgentPlan {
   restart: RestartPolicy;
   /** A power of two. */
   mailboxCells: number;
+  ready: ReadyWhen;
+  limits: AgentLimits;
 }
 
 export const leastCells = 64;

@@ -10,6 +10,8 @@ let made: ReturnType<typeof makeSchema> | undefined;
 
 export const shapes = ['flat', 'hierarchical', 'hybrid', 'mesh'] as const;
 export const restarts = ['always', 'on-failure', 'never'] as const;
+export const readies = ['started', 'notify', 'join'] as const;
+export const onMemory = ['report', 'restart', 'stop'] as const;
 export const crashLoops = ['backoff', 'escalate', 'give-up'] as const;
 export const strategies = ['one-for-one', 'one-for-all', 'rest-for-one'] as const;
 
@@ -54,6 +56,15 @@ function makeSchema(z: Zod) {
     env: z.array(z.string()).optional().describe('names of the variables that it inherits'),
     restart: restart.optional().describe('what happens when its process ends'),
     mailboxCells: z.int().min(1).max(mostCells).optional().describe('messages it holds'),
+    ready: z.enum(readies).optional().describe('what makes it ready'),
+    limits: z
+      .strictObject({
+        memoryBytes: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional().describe('resident'),
+        openFiles: z.int().min(16).max(1_048_576).optional().describe('of each of its processes'),
+        onMemory: z.enum(onMemory).optional().describe('what comes of one with more memory'),
+      })
+      .optional()
+      .describe('what it may use'),
   };
   const agent = z.strictObject({
     name: z.string(),

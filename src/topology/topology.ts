@@ -223,6 +223,8 @@ function planOf(agent: AgentOptions, neighbours: number): AgentPlan {
     env,
     restart: restartOf(agent.restart),
     mailboxCells,
+    ready: agent.ready ?? 'started',
+    limits: agent.limits ?? {},
   };
 }
 

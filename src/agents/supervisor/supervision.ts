@@ -15,6 +15,8 @@ export interface Seen {
   /** Messages that are not acked yet. */
   depth: number;
   paused: boolean;
+  /** Somebody asked for its end, of this life. */
+  stopWanted: boolean;
   /** How long ago it joined, and when it last did something. */
   ageMs: number;
   idleMs: number;
@@ -65,6 +67,8 @@ interface Life {
   round: Round | undefined;
   heir: string | undefined;
   stuck: boolean;
+  /** Its end was asked for by us, so that it is started again. */
+  kicked: boolean;
 }
 
 /** Some that are stopped and then started together. */
@@ -102,7 +106,7 @@ export class Supervision {
       const history = new RestartHistory(plan.restart, () => host.random());
       this.#lives.set(plan.name, {
         ...{ plan, history, phase: 'waiting', pid: 0, startedMs: 0, parent: plan.parent },
-        ...{ round: undefined, heir: undefined, stuck: false },
+        ...{ round: undefined, heir: undefined, stuck: false, kicked: false },
       });
     }
   }
@@ -192,6 +196,8 @@ export class Supervision {
       this.#proceed(life.round);
     } else if (life.plan.command.length === 0) {
       life.phase = 'absent';
+    } else if (seen?.stopWanted && !life.kicked) {
+      life.phase = 'ended'; // somebody stopped it, and means it
     } else {
       this.#judge(life, exitCode);
     }
@@ -222,6 +228,19 @@ export class Supervision {
       if (life.history.recovered(life.startedMs, this.#host.nowMs())) this.#tell('recovered', life);
       this.#watchProgress(life, seen);
     }
+  }
+
+  /** Stops it, so that it is started again as its policy says. */
+  kick(name: string): void {
+    const life = this.#lives.get(name);
+    if (life !== undefined) life.kicked = true;
+    this.#host.stop([name]);
+  }
+
+  /** It is not started again, whatever its policy says. */
+  giveUp(name: string): void {
+    const life = this.#lives.get(name);
+    if (life !== undefined) life.phase = 'ended';
   }
 
   /** Nobody is started any more. */
@@ -334,6 +353,7 @@ export class Supervision {
       const { pid, error } = results[i] as { pid: number; error?: unknown };
       life.startedMs = this.#host.nowMs();
       life.stuck = false;
+      life.kicked = false;
       life.phase = 'starting';
       life.pid = pid;
       if (error === undefined) {
@@ -403,7 +423,7 @@ export class Supervision {
     if (life.stuck) return;
     life.stuck = true;
     this.#tell('no-progress', life, { pid: seen.pid, depth: seen.depth });
-    if (this.#options.onNoProgress === 'restart') this.#host.stop([life.plan.name]);
+    if (this.#options.onNoProgress === 'restart') this.kick(life.plan.name);
   }
 
   #tell(event: SupervisionEventName, { plan }: Life, more: Partial<SupervisionEvent> = {}): void {

@@ -177,6 +177,8 @@ describe('An agent of a topology', () => {
         onCrashLoop: 'backoff',
       },
       mailboxCells: 128,
+      ready: 'started',
+      limits: {},
     });
     expect(topology.agent('master')).toMatchObject({
       command: [],

@@ -27,6 +27,7 @@ export class FakeHost implements Host {
   readonly standIns: string[] = [];
   /** Names whose start fails. */
   readonly broken = new Set<string>();
+  readonly stopWanted = new Set<string>();
   /** Whether a stop ends a process at once. */
   obedient = true;
   readonly supervision: Supervision;
@@ -118,7 +119,13 @@ export class FakeHost implements Host {
     );
     if (pid === undefined) return undefined;
     const { startedMs, ...process } = this.processes.get(pid) as FakeProcess;
-    return { ...process, pid, paused: false, ageMs: this.now - startedMs };
+    return {
+      ...process,
+      pid,
+      paused: false,
+      stopWanted: this.stopWanted.has(name),
+      ageMs: this.now - startedMs,
+    };
   }
 
   childrenOf(name: string): string[] {

@@ -77,6 +77,16 @@ describe('Supervision, one-for-one', () => {
     expect(host.supervision.phaseOf('a')).toBe('ended');
   });
 
+  test('who was stopped by somebody stays stopped', () => {
+    const host = new FakeHost(list(agent('a', 'restart: always')));
+    host.begin();
+    host.stopWanted.add('a');
+    host.end('a', 143);
+    host.pass(1000);
+    expect(host.living).toEqual([]);
+    expect(host.supervision.phaseOf('a')).toBe('ended');
+  });
+
   test('who took the name over by hand is as good as a restart', () => {
     const host = new FakeHost(list(agent('a')));
     host.begin();

@@ -1,0 +1,274 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import {
+  Fabric,
+  type SupervisionEvent,
+  Supervisor,
+  type SupervisorOptions,
+  Topology,
+} from '../../src/index.js';
+import { type Child, startChild } from '../support/child.js';
+import { processesOf } from '../support/cli.js';
+import { evidenceOf } from '../support/evidence.js';
+import { failureOf, openFabric, sleep, testDirectory } from '../support/fabric.js';
+
+const idle = "command: [sleep, '1000']";
+
+interface Supervised {
+  supervisor: Supervisor;
+  events: SupervisionEvent[];
+  /** Resolves once such an event was told. */
+  heard(event: string, agent?: string, times?: number): Promise<SupervisionEvent>;
+}
+
+const capacity = { maxAgents: 256, maxParticipants: 1024, mailboxCells: 64 };
+
+/** Supervises a topology in this process; what it started ends with the test. */
+async function supervise(
+  fabric: Fabric,
+  yaml: string | Topology,
+  options: SupervisorOptions = {},
+): Promise<Supervised> {
+  const events: SupervisionEvent[] = [];
+  const waiting = new Set<() => void>();
+  const topology = typeof yaml === 'string' ? Topology.parse(yaml) : yaml;
+  const supervisor = await Supervisor.start(fabric, topology, {
+    graceMs: 1000,
+    ...options,
+    onEvent: (event) => {
+      events.push(event);
+      for (const tell of waiting) tell();
+    },
+  });
+  onTestFinished(async () => {
+    if (!supervisor.closed) await supervisor.down({ timeoutMs: 500, graceMs: 200 });
+  });
+  const heard = (event: string, agent?: string, times = 1) =>
+    new Promise<SupervisionEvent>((resolve) => {
+      const look = () => {
+        const found = events.filter(
+          (one) => one.event === event && (agent === undefined || one.agent === agent),
+        );
+        if (found.length < times) return;
+        waiting.delete(look);
+        resolve(found[times - 1] as SupervisionEvent);
+      };
+      waiting.add(look);
+      look();
+    });
+  return { supervisor, events, heard };
+}
+
+function pidOf(fabric: Fabric, name: string): number {
+  const pid = fabric.snapshot().find((agent) => agent.name === name)?.pid;
+  if (pid === undefined) throw new Error(`there is no ${name}`);
+  return pid;
+}
+
+/** The command below a shim. */
+function commandOf(fabric: Fabric, name: string): number {
+  const text = readFileSync(
+    `/proc/${pidOf(fabric, name)}/task/${pidOf(fabric, name)}/children`,
+    'latin1',
+  );
+  return Number(text.split(' ')[0]);
+}
+
+/** Takes the fabric down where a test's own supervisor is gone. */
+function downAtTheEnd(dir: string): void {
+  onTestFinished(async () => {
+    try {
+      const fabric = await Fabric.open('test', { dir });
+      await Supervisor.down(fabric, { timeoutMs: 1000, graceMs: 200 });
+      await fabric.close();
+    } catch {
+      // It was removed already.
+    }
+  });
+}
+
+describe('Supervisor', () => {
+  test('starts everybody, coordinators before their workers, and says when all are ready', async () => {
+    const fabric = await openFabric({ capacity });
+    const { supervisor, events } = await supervise(
+      fabric,
+      `{ topology: hybrid, coordinators: 2, workersPerCoordinator: 3,
+         master: { ${idle} }, coordinator: { ${idle} }, worker: { ${idle} } }`,
+    );
+    const { ready, notReady } = await supervisor.whenReady();
+    expect([ready.length, notReady]).toEqual([9, []]);
+    const spawned = events.filter(({ event }) => event === 'spawned').map(({ agent }) => agent);
+    expect(spawned.slice(0, 3)).toEqual(['master', 'coord-A', 'coord-B']);
+    expect(fabric.snapshot().find(({ name }) => name === 'worker-B-2')).toMatchObject({
+      ...{ role: 'worker', team: 'B', parent: 'coord-B', liveness: 'alive' },
+    });
+  });
+
+  test('is one in a fabric: a second one is refused', async () => {
+    const fabric = await openFabric({ capacity });
+    const { supervisor } = await supervise(fabric, `agents: [{ name: a, ${idle} }]`);
+    const second = await failureOf(Supervisor.start(fabric, supervisor.topology));
+    expect(second.code).toBe('ERR_CFC_SUPERVISOR_RUNNING');
+    expect(second.details.pid).toBe(process.pid);
+  });
+
+  test('starts again who is killed, and publishes what happens', async () => {
+    const fabric = await openFabric({ capacity });
+    const watcher = await fabric.join('watcher');
+    const topic = watcher.subscribe('cfc.events', { policy: 'lossy' });
+    const { supervisor, heard } = await supervise(
+      fabric,
+      `agents: [{ name: a, ${idle} }, { name: b, ${idle} }]`,
+    );
+    await supervisor.whenReady();
+    const before = [pidOf(fabric, 'a'), pidOf(fabric, 'b')];
+    process.kill(commandOf(fabric, 'a'), 'SIGKILL');
+    expect((await heard('exited', 'a')).exitCode).toBe(137);
+    await heard('ready', 'a', 2);
+    expect(pidOf(fabric, 'a')).not.toBe(before[0]);
+    expect(pidOf(fabric, 'b')).toBe(before[1]);
+    const published: string[] = [];
+    while (!published.includes('restarted a')) {
+      const event = await topic.receive();
+      if (event === undefined || event.gap) continue;
+      const told = event.json<SupervisionEvent>();
+      published.push(`${told.event} ${told.agent}`);
+    }
+    expect(published).toContain('exited a');
+  });
+
+  test('one-for-all starts the whole team again, rest-for-one those after it', async () => {
+    const fabric = await openFabric({ capacity });
+    const { supervisor, heard } = await supervise(
+      fabric,
+      `agents:
+         - { name: boss, ${idle} }
+         - { name: a, parent: boss, ${idle} }
+         - { name: b, parent: boss, ${idle}, restart: { strategy: one-for-all } }
+         - { name: c, parent: boss, ${idle}, restart: { strategy: rest-for-one } }
+         - { name: d, parent: boss, ${idle} }`,
+    );
+    await supervisor.whenReady();
+    const pids = () => ['boss', 'a', 'b', 'c', 'd'].map((name) => pidOf(fabric, name));
+    const first = pids();
+    process.kill(commandOf(fabric, 'b'), 'SIGKILL');
+    await Promise.all(['a', 'b', 'c', 'd'].map((name) => heard('ready', name, 2)));
+    const second = pids();
+    expect(second.map((pid, i) => pid === first[i])).toEqual([true, false, false, false, false]);
+    process.kill(commandOf(fabric, 'c'), 'SIGKILL');
+    await Promise.all(['c', 'd'].map((name) => heard('ready', name, 3)));
+    const third = pids();
+    expect(third.map((pid, i) => pid === second[i])).toEqual([true, true, true, false, false]);
+  });
+
+  test('a crash loop is told once, and its inbox is kept for the life that lasts', async () => {
+    const evidence = evidenceOf('F19');
+    const fabric = await openFabric({ capacity });
+    const me = await fabric.join('me');
+    const { heard, events } = await supervise(
+      fabric,
+      `agents: [{ name: looper, command: ['false'], restart: { backoffMs: 1 } }]`,
+    );
+    await heard('spawned', 'looper');
+    for (let accepted = 0; accepted < 3; ) {
+      await me.send('looper', { accepted }).then(
+        () => (accepted += 1),
+        () => sleep(20), // its name was not there yet
+      );
+    }
+    await heard('crash-loop', 'looper');
+    evidence.met();
+    await heard('restarted', 'looper', 6);
+    expect(events.filter(({ event }) => event === 'crash-loop').length).toBe(1);
+    const depth = fabric.snapshot().find(({ name }) => name === 'looper')?.depth ?? 0;
+    const { queued, acked, dropped } = fabric.census();
+    expect([depth, queued, acked, dropped]).toEqual([3, 3, 0, 0]);
+  });
+
+  test('a program that there is not is told, and tried as a crash', async () => {
+    const fabric = await openFabric({ capacity });
+    const { heard } = await supervise(
+      fabric,
+      `agents: [{ name: a, command: [/no/such/program], restart: { backoffMs: 1 } }]`,
+    );
+    expect((await heard('start-failed', 'a')).reason).toMatch(/no\/such\/program|ENOENT/);
+    await heard('crash-loop', 'a');
+  });
+});
+
+describe('A supervisor that is killed', () => {
+  test('leaves its agents running; the next one adopts all and restarts none', async () => {
+    const evidence = evidenceOf('F5');
+    const dir = testDirectory();
+    const workers = 707;
+    const child = startSupervisor(dir, workers);
+    const before = await child.heard<Record<string, number>>();
+    expect(Object.keys(before).length).toBe(workers + 1);
+    await child.kill('SIGKILL');
+    evidence.met();
+    downAtTheEnd(dir);
+    const fabric = await openFabric({ dir });
+    expect(living(fabric)).toEqual(before);
+    const { supervisor, events } = await supervise(
+      fabric,
+      Topology.flat({ workers, master: sleeper, worker: sleeper }),
+    );
+    const { notReady } = await supervisor.whenReady();
+    expect(notReady).toEqual([]);
+    expect(living(fabric)).toEqual(before);
+    expect(events.filter(({ event }) => event === 'adopted').length).toBe(workers + 1);
+    expect(events.filter(({ event }) => event !== 'adopted' && event !== 'ready')).toEqual([]);
+    // And it watches them, though it is not their parent.
+    process.kill(commandOf(fabric, 'worker-3'), 'SIGKILL');
+    await until(() => living(fabric)['worker-3'] !== before['worker-3']);
+  });
+
+  test('and whose fabric is taken down leaves nothing', async () => {
+    const dir = testDirectory();
+    const child = startSupervisor(dir, 8);
+    await child.heard();
+    await child.kill('SIGKILL');
+    const fabric = await openFabric({ dir });
+    const report = await Supervisor.down(fabric, { timeoutMs: 10_000 });
+    expect(report).toMatchObject({ drained: true, undelivered: [], left: [] });
+    expect(report.stopped.length).toBe(9);
+    await fabric.close();
+    await Fabric.destroy('test', { dir });
+    expect(processesOf(dir)).toEqual([]);
+    expect(existsSync(dir)).toBe(false); // it goes with the last fabric in it
+  });
+});
+
+const sleeper = { command: ['sleep', '1000'] };
+
+async function until(is: () => boolean): Promise<void> {
+  while (!is()) await sleep(10);
+}
+
+/** Pids of who lives, by name, without the supervisor. */
+function living(fabric: Fabric): Record<string, number> {
+  const alive = fabric
+    .snapshot()
+    .filter(({ name, liveness }) => liveness === 'alive' && name !== 'supervisor');
+  return Object.fromEntries(alive.map(({ name, pid }) => [name, pid]));
+}
+
+/** A process that supervises a flat team of sleepers, and says their pids once all are ready. */
+function startSupervisor(dir: string, workers: number): Child {
+  return startChild(
+    async ({ cfc, args, dir: base, say }) => {
+      const worker = { command: ['sleep', '1000'] };
+      const topology = cfc.Topology.flat({ workers: args as number, worker, master: worker });
+      const fabric = await cfc.Fabric.open('test', {
+        ...{ create: true, dir: base },
+        capacity: topology.capacity(),
+      });
+      const supervisor = await cfc.Supervisor.start(fabric, topology);
+      await supervisor.whenReady();
+      const agents = fabric.snapshot().filter(({ name }) => name !== 'supervisor');
+      say(Object.fromEntries(agents.map(({ name, pid }) => [name, pid])));
+      await supervisor.whenClosed;
+    },
+    { dir, args: workers },
+  );
+}
