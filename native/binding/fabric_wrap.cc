@@ -504,6 +504,8 @@ Napi::Value FabricWrap::RegisterMetric(const Napi::CallbackInfo& info) {
 
 Napi::Value FabricWrap::Close(const Napi::CallbackInfo& info) {
   Shut();
+  // The callback holds the object that holds us: as long as we hold the callback, nobody goes.
+  on_ready_.Reset();
   return info.Env().Undefined();
 }
 

@@ -369,3 +369,31 @@ describe('A child of a process that takes part', () => {
     evidence.met();
   });
 });
+
+describe('A fabric that was closed', () => {
+  test('is let go of: a process may open and close for ever', async () => {
+    const fabric = await openFabric();
+    const child = startChild(
+      async ({ open, say, sleep }) => {
+        const heapBytes = async () => {
+          for (let i = 0; i < 5; i += 1) {
+            globalThis.gc?.();
+            await sleep(20); // finalizers run in turns of the loop
+          }
+          return process.memoryUsage().heapUsed;
+        };
+        const openAndClose = async (times: number) => {
+          for (let i = 0; i < times; i += 1) await (await open()).close();
+        };
+        await openAndClose(200);
+        const before = await heapBytes();
+        await openAndClose(2000);
+        say((await heapBytes()) - before);
+      },
+      { dir: dirOf(fabric), nodeOptions: ['--expose-gc'] },
+    );
+
+    // What is kept of each is more than 400 bytes, if anything is.
+    expect(await child.heard<number>()).toBeLessThan(2000 * 200);
+  });
+});
