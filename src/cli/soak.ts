@@ -45,9 +45,9 @@ export function soakVerb(): Command {
     )
     .option('--rate <n>', 'messages a second', parseCount(1, 1_000_000), 1000)
     .addOption(
-      new Option('--restart-every <time>', 'how often an agent is killed')
+      new Option('--restart-every <time>', 'how often an agent is killed, at a sample')
         .argParser(parseDuration)
-        .default(60_000, '1m'),
+        .default(30_000, '30s'),
     )
     .option('--detach', 'in the background; its words go to FILE.log')
     .option('--resume', 'go on with one that was stopped or killed')

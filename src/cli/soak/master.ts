@@ -43,16 +43,17 @@ export class SoakRun {
       let restartAt = this.#options.restartEveryMs;
       while (this.#elapsed() < forMs && !stopped()) {
         await new Promise((resolve) => setTimeout(resolve, 100));
+        if (this.#elapsed() < sampleAt) continue;
+        await this.#sample();
+        told(`${Math.round(this.#elapsed() / 1000)} s, ${this.#counts().accepted} messages`);
+        // Right after a sample: a process that is sampled sometimes young and sometimes old would
+        // look as if it grew.
         if (this.#elapsed() >= restartAt) {
           await this.#peers.find(({ name }) => name === 'restarted-1')?.restart();
           this.#restarts += 1;
           restartAt = this.#elapsed() + this.#options.restartEveryMs;
         }
-        if (this.#elapsed() >= sampleAt) {
-          await this.#sample();
-          told(`${Math.round(this.#elapsed() / 1000)} s, ${this.#counts().accepted} messages`);
-          sampleAt = this.#elapsed() + this.#options.everyMs;
-        }
+        sampleAt = this.#elapsed() + this.#options.everyMs;
       }
       await this.#end();
     } finally {
