@@ -31,8 +31,8 @@ const publicEntries = ['src/index', 'src/core/index', 'src/metrics/index'];
 const packages = {
   'node-gyp-build': ['src/core/'],
   commander: ['src/cli/', 'test/'],
-  yaml: ['src/topology/', 'src/alerts/', 'test/'],
-  zod: ['src/topology/', 'src/alerts/'],
+  yaml: ['src/errors/', 'src/alerts/', 'test/'],
+  zod: ['src/alerts/', 'src/config/', 'src/errors/', 'src/topology/'],
   cfc: ['bench/', 'examples/', 'test/'],
   tinybench: ['bench/'],
   vitest: ['test/', 'bench/'],

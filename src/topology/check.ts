@@ -1,4 +1,6 @@
-import { closest, namePattern, reservedNames } from './names.js';
+import { closest } from '../errors/closest.js';
+import type { Finding } from '../errors/source-file.js';
+import { namePattern, reservedNames } from './names.js';
 import {
   type AgentOptions,
   cellsFor,
@@ -7,14 +9,6 @@ import {
   mostCells,
   type TopologyShape,
 } from './plan.js';
-
-/** What is wrong, and where: `agents.3.parent`. */
-export interface Finding {
-  path: string;
-  message: string;
-  /** The place is that of the key, and not of its value. */
-  atKey?: boolean;
-}
 
 /** True where those below `parent` are linked with each other. */
 export function isMeshedBelow(shape: TopologyShape, parent: string): boolean {

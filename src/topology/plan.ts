@@ -1,3 +1,4 @@
+import type { FileProblem } from '../errors/source-file.js';
 import { CfcError } from '../errors.js';
 
 export type TopologyShape = 'flat' | 'hierarchical' | 'hybrid' | 'mesh' | 'custom';
@@ -118,15 +119,7 @@ export function cellsFor(neighbours: number): number {
 }
 
 /** What is wrong with a topology, and where in its file. */
-export interface TopologyProblem {
-  /** From 1; 0 where there is no file. */
-  line: number;
-  /** From 1; 0 where there is no file. */
-  column: number;
-  /** `agents.3.parent`; empty for the whole. */
-  path: string;
-  message: string;
-}
+export type TopologyProblem = FileProblem;
 
 export function invalidTopology(problems: readonly TopologyProblem[]): CfcError {
   return new CfcError('ERR_CFC_TOPOLOGY_INVALID', { problems });

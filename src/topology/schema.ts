@@ -34,6 +34,17 @@ export function topologySchema(): Record<string, unknown> {
   };
 }
 
+// As the schema nests them: roles and agents hold a restart, which holds no mapping.
+export function keysAt(path: readonly string[]): string[] {
+  const { shape } = fileSchema();
+  if (path.length === 0) return Object.keys(shape);
+  if (path.at(-1) === 'restart') {
+    return Object.keys(shape.worker.unwrap().shape.restart.unwrap().options[1].shape);
+  }
+  if (path[0] === 'agents') return Object.keys(shape.agents.unwrap().element.shape);
+  return Object.keys(shape.worker.unwrap().shape);
+}
+
 function makeSchema(z: Zod) {
   const count = z.int().min(1).max(mostAgents);
   const restart = z.union([

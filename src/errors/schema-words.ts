@@ -1,21 +1,37 @@
 import type { core } from 'zod';
-import type { Finding } from './check.js';
-import { closest } from './names.js';
-import { fileSchema } from './schema.js';
+import { closest } from './closest.js';
+import type { Finding } from './source-file.js';
 
-/** What zod found, in words that fit a file. */
-export function problemsOf(issues: readonly core.$ZodIssue[], file: unknown): Finding[] {
-  return issues.flatMap((issue) => wordsFor(issue, issue.path.map(String), file));
+/** A kind of file, as what is wrong with one is told. */
+export interface FileKind {
+  /** `a topology`. */
+  whole: string;
+  /** What a mapping may have. */
+  keysAt(path: readonly string[]): string[];
 }
 
-function wordsFor(issue: core.$ZodIssue, path: readonly string[], file: unknown): Finding[] {
+/** What zod found, in words that fit a file. */
+export function problemsOf(
+  issues: readonly core.$ZodIssue[],
+  file: unknown,
+  kind: FileKind,
+): Finding[] {
+  return issues.flatMap((issue) => wordsFor(issue, issue.path.map(String), file, kind));
+}
+
+function wordsFor(
+  issue: core.$ZodIssue,
+  path: readonly string[],
+  file: unknown,
+  kind: FileKind,
+): Finding[] {
   const value = valueAt(file, path);
-  const where = path.length === 0 ? 'a topology' : path.join('.');
-  const name = path.at(-1) ?? 'a topology';
+  const where = path.length === 0 ? kind.whole : path.join('.');
+  const name = path.at(-1) ?? kind.whole;
   const say = (message: string): Finding[] => [{ path: path.join('.'), message }];
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(path, key));
+      return issue.keys.map((key) => unknownKey(path, key, kind));
     case 'invalid_type':
       if (value === undefined && path.length > 0) {
         return [{ path: path.slice(0, -1).join('.'), message: `${name} is missing` }];
@@ -34,7 +50,7 @@ function wordsFor(issue: core.$ZodIssue, path: readonly string[], file: unknown)
     case 'too_big':
       return say(`${where} is at most ${issue.maximum}, not ${shown(value)}`);
     case 'invalid_union':
-      return unionProblems(issue, path, file);
+      return unionProblems(issue, path, file, kind);
     default:
       return say(`${where}: ${issue.message}`);
   }
@@ -45,6 +61,7 @@ function unionProblems(
   issue: core.$ZodIssueInvalidUnion,
   path: readonly string[],
   file: unknown,
+  kind: FileKind,
 ): Finding[] {
   const atRoot = (issues: readonly core.$ZodIssue[], codes: readonly string[]) =>
     issues.some((inner) => inner.path.length === 0 && codes.includes(inner.code));
@@ -53,27 +70,16 @@ function unionProblems(
     issue.errors.find((issues) => !atRoot(issues, ['invalid_type'])) ??
     issue.errors[0];
   return (nearest ?? []).flatMap((inner) =>
-    wordsFor(inner, [...path, ...inner.path.map(String)], file),
+    wordsFor(inner, [...path, ...inner.path.map(String)], file, kind),
   );
 }
 
-function unknownKey(path: readonly string[], key: string): Finding {
-  const near = closest(key, keysAt(path));
-  const where = path.length === 0 ? 'a topology' : path.join('.');
-  const hint =
-    near === undefined ? `; there are ${keysAt(path).join(', ')}` : `; did you mean ${near}?`;
+function unknownKey(path: readonly string[], key: string, kind: FileKind): Finding {
+  const keys = kind.keysAt(path);
+  const near = closest(key, keys);
+  const where = path.length === 0 ? kind.whole : path.join('.');
+  const hint = near === undefined ? `; there are ${keys.join(', ')}` : `; did you mean ${near}?`;
   return { path: [...path, key].join('.'), message: `${where} has no ${key}${hint}`, atKey: true };
-}
-
-// As the schema nests them: roles and agents hold a restart, which holds no mapping.
-function keysAt(path: readonly string[]): string[] {
-  const { shape } = fileSchema();
-  if (path.length === 0) return Object.keys(shape);
-  if (path.at(-1) === 'restart') {
-    return Object.keys(shape.worker.unwrap().shape.restart.unwrap().options[1].shape);
-  }
-  if (path[0] === 'agents') return Object.keys(shape.agents.unwrap().element.shape);
-  return Object.keys(shape.worker.unwrap().shape);
 }
 
 function valueAt(value: unknown, path: readonly string[]): unknown {
