@@ -134,6 +134,10 @@ const catalogue = {
     message: 'nobody in the group is idle; nothing was enqueued',
     hint: 'try again, or send by least-loaded, which waits for room',
   },
+  ERR_CFC_CONFIG_INVALID: {
+    message: 'the configuration is not valid',
+    hint: 'details.problems says what is wrong, and where; `cfc config` lists every option',
+  },
   ERR_CFC_FORBIDDEN: {
     message: 'this agent may not do that',
     hint: 'its role does not allow it',

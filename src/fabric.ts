@@ -1,4 +1,5 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
+import { option } from './config/index.js';
 import { metricKinds } from './core/counters.js';
 import {
   type MessageTrace,
@@ -70,7 +71,7 @@ const profiles: Readonly<Record<FabricProfile, NativeFabricOptions>> = {
 export interface OpenOptions {
   /** Make it if it is missing. Default false. */
   create?: boolean;
-  /** Only with `create`. Default `default`. */
+  /** Only with `create`. Default the option `profile`, `default`. */
   profile?: FabricProfile;
   /** Only with `create`: overrides the profile. */
   capacity?: FabricCapacity;
@@ -114,8 +115,8 @@ export interface AgentSnapshot {
   liveness: Liveness;
   /**
    * Degraded above 500 queued or 80 % of the mailbox, and where messages wait and nothing was done
-   * for 30 s (but for the paused), or when busy, or stalled but not paused; unhealthy when dead;
-   * unknown when left.
+   * for 30 s (but for the paused): the options `health`; or when busy, or stalled but not paused;
+   * unhealthy when dead; unknown when left.
    */
   health: Health;
   /** Of who holds the name: its shim, where it has one. */
@@ -143,9 +144,6 @@ export interface AgentSnapshot {
   counters: Readonly<Record<string, number>>;
 }
 
-const degradedDepth = 500;
-const degradedShare = 0.8;
-const staleMs = 30_000;
 const defaultGraceMs = 5_000;
 
 /**
@@ -176,17 +174,20 @@ export class Fabric implements AsyncDisposable {
    *   `ERR_CFC_REGION_LAYOUT`, `ERR_CFC_USAGE`, `ERR_CFC_SYSTEM`
    */
   static async open(name: string, options: OpenOptions = {}): Promise<Fabric> {
-    const profile = profiles[options.profile ?? 'default'];
+    const chosen = options.profile ?? option('profile');
+    const profile = profiles[chosen as FabricProfile];
     if (profile === undefined) {
-      throw new CfcError('ERR_CFC_USAGE', {
-        profile: options.profile,
-        allowed: Object.keys(profiles),
-      });
+      throw new CfcError('ERR_CFC_USAGE', { profile: chosen, allowed: Object.keys(profiles) });
     }
+    const mailboxCells = option('mailboxCells');
     const region = Region.open(name, {
       mode: options.create ? 'openOrCreate' : 'open',
       base: options.dir ?? '',
-      capacity: { ...profile, ...options.capacity },
+      capacity: {
+        ...profile,
+        ...(mailboxCells === null ? {} : { mailboxCells }),
+        ...options.capacity,
+      },
     });
     await Promise.resolve();
     return new Fabric(name, region);
@@ -249,6 +250,8 @@ export class Fabric implements AsyncDisposable {
    */
   snapshot(options: { probe?: boolean } = {}): AgentSnapshot[] {
     const metrics = this.#region.metrics();
+    const limits = healthLimits();
+    const nowMs = Date.now();
     return this.#region.agents(options).map((record) => {
       const liveness = livenessOf(record);
       const counters: Record<string, number> = {};
@@ -265,7 +268,7 @@ export class Fabric implements AsyncDisposable {
         parent: record.parent,
         state: agentStates[record.state] ?? 'spawned',
         liveness,
-        health: healthOf(liveness, record),
+        health: healthOf(liveness, record, nowMs, limits),
         pid: record.pid,
         commandPid: record.commandPid || undefined,
         exitCode: record.exitCode < 0 ? null : record.exitCode,
@@ -461,6 +464,14 @@ function livenessOf(record: NativeAgentRecord): Liveness {
   return record.busy ? 'busy' : 'alive';
 }
 
+function healthLimits() {
+  return {
+    degradedDepth: option('health.degradedDepth'),
+    degradedPct: option('health.degradedPct'),
+    staleMs: option('health.staleMs'),
+  };
+}
+
 /** @internal exported for its test */
 export function healthOf(
   liveness: Liveness,
@@ -471,10 +482,11 @@ export function healthOf(
     lastProgressAtMs,
   }: Pick<NativeAgentRecord, 'depth' | 'capacity' | 'state' | 'lastProgressAtMs'>,
   nowMs = Date.now(),
+  { degradedDepth, degradedPct, staleMs } = healthLimits(),
 ): Health {
   if (liveness === 'left') return 'unknown';
   if (liveness === 'dead') return 'unhealthy';
-  if (depth > Math.min(degradedDepth, degradedShare * capacity)) return 'degraded';
+  if (depth > Math.min(degradedDepth, (degradedPct / 100) * capacity)) return 'degraded';
   if (liveness === 'busy') return 'degraded';
   if (liveness === 'stalled' && agentStates[state] !== 'paused') return 'degraded';
   // Who has nothing to do makes no progress, and is well.

@@ -85,6 +85,22 @@ export type { AlertSink, SinkStatus } from './alerts/sinks/sink.js';
 export { type WebhookOptions, WebhookSink } from './alerts/sinks/webhook.js';
 export { AlertFiles } from './alerts/state-directory.js';
 export { AlertWatch, type AlertWatchOptions, type MetricSource } from './alerts/watch.js';
+export {
+  type Config,
+  type ConfigProblem,
+  closestOption,
+  configJsonSchema,
+  exportConfig,
+  type LoadConfigOptions,
+  loadConfig,
+  type OptionKey,
+  type OptionSource,
+  type OptionSpec,
+  type Options,
+  option,
+  optionKeys,
+  specOf,
+} from './config/index.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,

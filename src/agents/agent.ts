@@ -1,4 +1,5 @@
 import { isMainThread } from 'node:worker_threads';
+import { option } from '../config/index.js';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
 import type { Mailbox, SendFacts } from '../core/mailbox.js';
 import { type Message, type PeekedMessage, parseMessageId } from '../core/message.js';
@@ -46,7 +47,6 @@ export interface ReceiveBatchOptions extends ReceiveOptions {
 
 export type SubscribeOptions = SubscribeFacts;
 
-const defaultAskTimeoutMs = 5_000;
 const mostTaken = 256;
 const mostPatienceMs = 24 * 3600 * 1000;
 /** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
@@ -93,7 +93,7 @@ export class Agent implements AsyncDisposable {
         message.from,
         body,
         { answers: message, waits: true },
-        defaultTimeoutMs,
+        defaultTimeoutMs(),
       );
     };
     // Of a guest the shim says it; who comes for a short visit after the end changes nothing.
@@ -132,7 +132,7 @@ export class Agent implements AsyncDisposable {
     options: SendOptions = {},
   ): Promise<SendReceipt | GroupReceipt> {
     if (this.#isGroup(to, options)) return await this.#groups.send(to, body, options);
-    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs();
     const facts = factsOf(options, timeoutMs > 0);
     if (options.wait !== 'acked') {
       const number = this.#outbox.trySend(to, body, facts);
@@ -179,7 +179,7 @@ export class Agent implements AsyncDisposable {
     options: BatchOptions = {},
   ): Promise<SendReceipt[] | GroupReceipt> {
     if (this.#isGroup(to, options)) return await this.#groups.sendBatch(to, bodies, options);
-    const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
+    const until = performance.now() + (options.timeoutMs ?? defaultTimeoutMs());
     const facts = factsOf(options, true);
     const limit = this.#mailbox.batchLimit(to, options.priority);
     let numbers: number[] = [];
@@ -212,12 +212,12 @@ export class Agent implements AsyncDisposable {
    * Sends a question and waits for the reply, which needs no ack. With a `route` one member of a
    * group is asked; {@link gather} asks all.
    *
-   * @param options.timeoutMs default 5000, room included
+   * @param options.timeoutMs room included; default the option `ask.timeoutMs`, 5000
    * @throws {CfcError} `ERR_CFC_TIMED_OUT`; `ERR_CFC_NO_READER` where nobody lives behind the name;
    *   and what send throws
    */
   async ask(to: string, body: unknown, options: Omit<SendOptions, 'wait'> = {}): Promise<Message> {
-    const timeoutMs = options.timeoutMs ?? defaultAskTimeoutMs;
+    const timeoutMs = options.timeoutMs ?? option('ask.timeoutMs');
     const until = performance.now() + timeoutMs;
     const facts = factsOf(options, timeoutMs > 0);
     facts.asks = true;
@@ -249,7 +249,7 @@ export class Agent implements AsyncDisposable {
   async gather(
     to: string,
     body: unknown,
-    { quorum, timeoutMs = defaultAskTimeoutMs, ...options }: GatherOptions = {},
+    { quorum, timeoutMs = option('ask.timeoutMs'), ...options }: GatherOptions = {},
   ): Promise<GatherResult> {
     const members = this.#groups.members(to);
     const needed = neededOf(quorum, members.length, to);
@@ -273,7 +273,7 @@ export class Agent implements AsyncDisposable {
   async publish(
     topic: string,
     body: unknown,
-    { type, timeoutMs = defaultTimeoutMs }: PublishOptions = {},
+    { type, timeoutMs = defaultTimeoutMs() }: PublishOptions = {},
   ): Promise<PublishReceipt> {
     let number = this.#publisher.tryPublish(topic, body, type);
     if (number <= 0) {
@@ -416,7 +416,7 @@ export class Agent implements AsyncDisposable {
   /** Replies to a message that is only known by what peek showed of it. Does not ack. */
   async replyTo(message: Message, body: unknown, options: SendOptions = {}): Promise<void> {
     const facts = { ...factsOf(options, true), answers: message };
-    await this.#sendNumber(message.from, body, facts, options.timeoutMs ?? defaultTimeoutMs);
+    await this.#sendNumber(message.from, body, facts, options.timeoutMs ?? defaultTimeoutMs());
   }
 
   /** @internal Hands on as its sender sent it; `Mailbox.forward` says what comes of it. */

@@ -174,7 +174,7 @@ export class GroupSender {
     route: RouteToOne,
     options: SendOptions,
   ): Promise<SendReceipt> {
-    const { timeoutMs = defaultTimeoutMs, wait = 'accepted' } = options;
+    const { timeoutMs = defaultTimeoutMs(), wait = 'accepted' } = options;
     const until = performance.now() + timeoutMs;
     const waits = timeoutMs > 0 && route !== 'only-if-idle';
     const facts = { ...factsOf(options, waits), receipt: wait === 'acked' };

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { option } from '../config/index.js';
 import type { SendFacts } from '../core/mailbox.js';
 import { formatMessageId } from '../core/message.js';
 
@@ -9,7 +10,10 @@ export interface SendOptions {
   type?: string;
   /** `control` overtakes `work`. Default `work`. */
   priority?: 'control' | 'work';
-  /** How long to wait for room, and with `wait: 'acked'` for the ack. Default 30000; Infinity: for ever. */
+  /**
+   * How long to wait for room, and with `wait: 'acked'` for the ack. Default the option
+   * `send.timeoutMs`, 30000; Infinity: for ever.
+   */
   timeoutMs?: number;
   /** `accepted`: it survives the death of any process. `acked`: the reader processed it. Default `accepted`. */
   wait?: 'accepted' | 'acked';
@@ -25,8 +29,13 @@ export interface SendOptions {
 /** Of sendBatch, to which nothing else applies. */
 export type BatchOptions = Omit<SendOptions, 'wait' | 'whenFull' | 'route'>;
 
-/** For room, and with `wait: 'acked'` for the ack. */
-export const defaultTimeoutMs = 30_000;
+let timeoutMs: number | undefined;
+
+/** For room, and with `wait: 'acked'` for the ack. Read once: most sends look. */
+export function defaultTimeoutMs(): number {
+  timeoutMs ??= option('send.timeoutMs');
+  return timeoutMs;
+}
 
 /** What send resolves to. */
 export class SendReceipt {

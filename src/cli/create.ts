@@ -1,6 +1,6 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { Fabric, type FabricProfile, isLiving } from '../index.js';
-import { fabricOption, jsonOption, verb } from './options.js';
+import { fabricOption, jsonOption, profileOption, verb } from './options.js';
 import { say, writeJson, writeOut } from './terminal.js';
 
 interface CreateFlags {
@@ -18,11 +18,7 @@ interface DestroyFlags {
 export function createVerb(): Command {
   return verb('create', 'make a fabric, if it is not there yet')
     .addOption(fabricOption())
-    .addOption(
-      new Option('--profile <size>', 'how much room a new one has')
-        .choices(['small', 'default', 'large'])
-        .default('default'),
-    )
+    .addOption(profileOption('how much room a new one has'))
     .addOption(jsonOption())
     .action(create);
 }

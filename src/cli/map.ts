@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
+import { specOf } from '../index.js';
 import { findCommand } from './find-command.js';
 import { parseJsonLine, readLines } from './input.js';
 import { MapJob, type PassReport, type Task } from './map-job.js';
@@ -35,14 +36,16 @@ const hierarchyUpTo = 100;
 const workersPerCoordinator = 50;
 
 export function mapVerb(): Command {
+  const workers = specOf('map.workers');
+  const retries = specOf('map.retries');
   return verb('map', 'run a command once for each line of stdin, on many workers')
     .usage('[options] -- COMMAND…')
     .argument('<command...>', 'what each task is appended to, as one more argument')
-    .option(
-      '--workers <n>',
-      'how many run beside each other',
-      parseCount(1, 10_000),
-      availableParallelism(),
+    .addOption(
+      new Option('--workers <n>', 'how many run beside each other')
+        .env(workers.env)
+        .argParser(parseCount(workers.least, workers.most))
+        .default(availableParallelism()),
     )
     .addOption(
       new Option(
@@ -55,7 +58,12 @@ export function mapVerb(): Command {
       `between the master and the workers (default: the square root of the workers; of a hybrid, one for ${workersPerCoordinator})`,
       parseCount(1, 1000),
     )
-    .option('--retries <n>', 'how many deaths of its worker a task survives', parseCount(0, 13), 3)
+    .addOption(
+      new Option('--retries <n>', retries.doc)
+        .env(retries.env)
+        .argParser(parseCount(retries.least, retries.most))
+        .default(retries.default),
+    )
     .option('--ndjson', 'each line is a JSON value and becomes the stdin of the command')
     .option('-0, --null', 'tasks end with a NUL byte, as find -print0 writes them')
     .option('--summary <file>', 'write the summary there instead of to stderr')

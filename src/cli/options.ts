@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { specOf } from '../index.js';
 import { exitCodeHelp } from './outcome.js';
 
 /** A verb with what all verbs have in common. */
@@ -10,14 +11,22 @@ export function verb(name: string, description: string): Command {
 }
 
 export const fabricOption = () =>
-  new Option('--fabric <name>', 'the fabric to use').env('CFC_FABRIC').default('default');
+  new Option('--fabric <name>', 'the fabric to use')
+    .env(specOf('fabric').env)
+    .default(specOf('fabric').default);
 
-export const agentOption = (what: string) => new Option('--agent <name>', what).env('CFC_AGENT');
+export const agentOption = (what: string) =>
+  new Option('--agent <name>', what).env(specOf('agent').env);
 
 export const jsonOption = () => new Option('--json', 'print JSON, for programs');
 
 export const timeoutOption = (what: string) =>
   new Option('--timeout <time>', what).argParser(parseDuration);
+
+export const profileOption = (what: string) => {
+  const { env, default: usual, choices = [] } = specOf('profile');
+  return new Option('--profile <size>', what).env(env).choices(choices).default(usual);
+};
 
 /** `500ms`, `5s`, `2m`, `1h`; a bare number is seconds. @returns milliseconds */
 export function parseDuration(text: string): number {

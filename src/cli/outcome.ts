@@ -26,6 +26,7 @@ Exit codes:
 
 const codeOfError: Partial<Record<CfcErrorCode, number>> = {
   ERR_CFC_USAGE: exitCodes.usage,
+  ERR_CFC_CONFIG_INVALID: exitCodes.usage,
   ERR_CFC_NO_FABRIC: exitCodes.notFound,
   ERR_CFC_NO_AGENT: exitCodes.notFound,
   ERR_CFC_TIMED_OUT: exitCodes.timedOut,

@@ -5,6 +5,7 @@ import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { coreVerb } from './core.js';
+import { configVerb } from './config.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
 import { downVerb } from './down.js';
@@ -20,6 +21,7 @@ import { pubVerb } from './pub.js';
 import { recvVerb } from './recv.js';
 import { runVerb } from './run.js';
 import { sendVerb } from './send.js';
+import { warnOfSlips } from './settings.js';
 import { ackVerb, nackVerb, replyVerb } from './settle.js';
 import { soakVerb } from './soak.js';
 import { healthVerb, statusVerb, waitVerb } from './status.js';
@@ -75,6 +77,7 @@ export function makeProgram(): Command {
     soakVerb(),
     postmortemVerb(),
     coreVerb(),
+    configVerb(),
   ];
   for (const verb of [program, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
     verb.exitOverride().configureOutput({
@@ -83,6 +86,10 @@ export function makeProgram(): Command {
   }
   program.enablePositionalOptions();
   for (const verb of verbs) program.addCommand(verb);
+  // Help and the schema work where the configuration doesn't.
+  program.hook('preAction', (_, verb) => {
+    if (!verb.opts<{ schema?: boolean }>().schema) warnOfSlips();
+  });
   return program;
 }
 

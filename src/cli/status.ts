@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type AgentSnapshot, CfcError, Fabric, type Health, isLiving } from '../index.js';
+import { type AgentSnapshot, CfcError, Fabric, type Health, isLiving, option } from '../index.js';
 import { fabricOption, jsonOption, timeoutOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
@@ -13,7 +13,6 @@ const waitableStates = [
 ] as const;
 /** Nothing rings when an agent changes its state, so this looks again and again. */
 const lookEveryMs = 20;
-const defaultWaitMs = 30_000;
 
 export function statusVerb(): Command {
   return verb('status', 'say how a fabric is: agents, messages, memory')
@@ -95,7 +94,7 @@ async function wait(name: string, flags: WaitFlags): Promise<void> {
   }
   const fabric = await Fabric.open(flags.fabric);
   try {
-    const until = performance.now() + (flags.timeout ?? defaultWaitMs);
+    const until = performance.now() + (flags.timeout ?? option('wait.timeoutMs'));
     for (;;) {
       const agent = fabric.snapshot().find((one) => one.name === name);
       if (isIn(agent, wanted)) {

@@ -1,3 +1,4 @@
+import { option } from '../index.js';
 import { escapeJson, stripText } from './text.js';
 
 // stdout carries data and nothing else; stderr carries what is meant for a person.
@@ -67,6 +68,5 @@ export function warn(text: string): void {
 }
 
 function dim(text: string): string {
-  const plain = process.env.NO_COLOR !== undefined && process.env.NO_COLOR !== '';
-  return plain || process.env.TERM === 'dumb' ? text : `\u001b[2m${text}\u001b[22m`;
+  return option('noColor') || process.env.TERM === 'dumb' ? text : `\u001b[2m${text}\u001b[22m`;
 }

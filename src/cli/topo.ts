@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CfcError, Fabric, type FabricProfile, Topology, type TopologyProblem } from '../index.js';
 import { readBody } from './input.js';
-import { jsonOption, parseCount, verb } from './options.js';
+import { jsonOption, parseCount, profileOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, warn, writeJson, writeOut } from './terminal.js';
 import { stripLine } from './text.js';
@@ -35,11 +35,7 @@ export function topoVerb(): Command {
     .option('--agents <n>', 'how many, master and coordinators included', parseCount(1, 65_000))
     .option('--coordinators <n>', 'of a hybrid', parseCount(1, 65_000))
     .option('--fan-out <list>', 'of a hierarchy: 3,4,10 from the top', parseFanOut)
-    .addOption(
-      new Option('--profile <size>', 'of the fabric whose memory is computed')
-        .choices(['small', 'default', 'large'])
-        .default('default'),
-    )
+    .addOption(profileOption('of the fabric whose memory is computed'))
     .option('--full', 'draw every agent, however many')
     .option('--schema', 'print the JSON Schema of the file, for editors')
     .addOption(jsonOption())

@@ -1,34 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { root } from '../support/child.js';
+import { describe, expect, test } from 'vitest';
 import { cli, leftOf, nothing } from '../support/cli.js';
 import { openFabric, testDirectory } from '../support/fabric.js';
-
-const program = join(root, 'dist', 'cli', 'main.js');
-
-/** Runs `cfc` on a terminal of its own: stdout and stderr together, as a person sees them. */
-async function onTerminal(words: readonly string[], dir: string, input = '') {
-  const quoted = [process.execPath, program, ...words].map(
-    (word) => `'${word.replaceAll("'", "'\\''")}'`,
-  );
-  const command = input === '' ? quoted.join(' ') : `printf '${input}' | ${quoted.join(' ')}`;
-  const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, CFC_DIR: dir, CFC_FABRIC: 'test', TERM: 'xterm', NO_COLOR: '' },
-  });
-  onTestFinished(() => {
-    child.kill('SIGKILL');
-  });
-  let shown = '';
-  child.stdout.on('data', (chunk) => {
-    shown += chunk;
-  });
-  const [code] = await once(child, 'close');
-  return { code: code as number, shown: shown.replaceAll('\r\n', '\n') };
-}
+import { onTerminal } from '../support/terminal.js';
 
 const faint = (text: string) => `\u001b[2m${text}`;
 
@@ -39,7 +14,7 @@ describe('On a terminal', () => {
     for (const name of ['worker-10', 'worker-2']) {
       await fabric.join(name, { role: 'reviewer', team: 'red' });
     }
-    const { code, shown } = await onTerminal(['ps'], dir);
+    const { code, shown } = await onTerminal(['ps'], { dir });
 
     const lines = shown.split('\n');
     expect(code).toBe(0);
@@ -63,7 +38,7 @@ describe('On a terminal', () => {
     const dir = testDirectory();
     await openFabric({ dir });
 
-    expect((await onTerminal(['ps'], dir)).shown.trim().split('\n')).toHaveLength(1);
+    expect((await onTerminal(['ps'], { dir })).shown.trim().split('\n')).toHaveLength(1);
   });
 
   test('peek and recv show text without what a terminal would obey', async () => {
@@ -73,10 +48,10 @@ describe('On a terminal', () => {
     const evil = 'red \u001b[31malert\u001b]0;title\u0007 \u202etxt.exe';
     await bob.send('bob', evil, { type: 'warning' });
     await bob.send('bob', new Uint8Array([0xff, 0xfe, 0x00]));
-    const peeked = await onTerminal(['peek', '--agent', 'bob'], dir);
+    const peeked = await onTerminal(['peek', '--agent', 'bob'], { dir });
     await bob.leave();
-    const received = await onTerminal(['recv', '--agent', 'bob', '--count', '1'], dir);
-    const json = await onTerminal(['recv', '--agent', 'bob', '--count', '1', '--json'], dir);
+    const received = await onTerminal(['recv', '--agent', 'bob', '--count', '1'], { dir });
+    const json = await onTerminal(['recv', '--agent', 'bob', '--count', '1', '--json'], { dir });
 
     expect(peeked.shown).toMatch(/^ID +FROM +TYPE +STATE +BODY\n/);
     expect(peeked.shown).toMatch(/bob +warning +waiting +red alert/);
@@ -91,7 +66,7 @@ describe('On a terminal', () => {
 
   test('ask shows the answer, and create, send and destroy what came of them', async () => {
     const dir = testDirectory();
-    const created = await onTerminal(['create', '--profile', 'small'], dir);
+    const created = await onTerminal(['create', '--profile', 'small'], { dir });
     expect(created.shown).toContain(join(dir, 'test'));
     expect(created.shown).toContain('cfc recv --agent bob');
     const fabric = await openFabric({ dir });
@@ -101,12 +76,12 @@ describe('On a terminal', () => {
       await question?.reply('\u001b[1mforty-two');
       question?.ack();
     })();
-    const asked = await onTerminal(['ask', 'bob', 'how many?'], dir);
+    const asked = await onTerminal(['ask', 'bob', 'how many?'], { dir });
     await serving;
 
     expect(asked).toMatchObject({ code: 0, shown: expect.stringContaining('forty-two') });
     expect(asked.shown).not.toContain('\u001b[1m');
-    const { shown } = await onTerminal(['destroy'], dir);
+    const { shown } = await onTerminal(['destroy'], { dir });
     expect(shown).toContain(`removed ${join(dir, 'test')}: 1 agents (1 alive), 0 messages`);
     expect(existsSync(join(dir, 'test'))).toBe(false);
   });
@@ -114,7 +89,7 @@ describe('On a terminal', () => {
   test('map shows how far it is, on stderr', async () => {
     const dir = testDirectory();
     const words = ['map', '--workers', '2', '--', 'sh', '-c', 'sleep 0.2; echo "$1"', 'sh'];
-    const { code, shown } = await onTerminal(words, dir, '1\\n2\\n3\\n4\\n');
+    const { code, shown } = await onTerminal(words, { dir, input: '1\\n2\\n3\\n4\\n' });
 
     expect(code).toBe(0);
     expect(shown).toMatch(/[█░]{24} \d\/4\+?, \d running, \d+\/s/);
@@ -123,8 +98,8 @@ describe('On a terminal', () => {
 
   test('demo and bench tell in words what they measured', async () => {
     const dir = testDirectory();
-    const demo = await onTerminal(['demo'], dir);
-    const bench = await onTerminal(['bench', '--quick', '--compare', 'file-ipc'], dir);
+    const demo = await onTerminal(['demo'], { dir });
+    const bench = await onTerminal(['bench', '--quick', '--compare', 'file-ipc'], { dir });
 
     expect(demo.code).toBe(0);
     expect(demo.shown).toMatch(/1010 of 1010 came back \(100 %\)/);

@@ -5,6 +5,7 @@ import { CfcError, type CfcErrorCode, errorCodes } from '../../../src/index.js';
 test('each error code has its exit code; those that are not listed exit 1', () => {
   const listed: Partial<Record<CfcErrorCode, number>> = {
     ERR_CFC_USAGE: 2,
+    ERR_CFC_CONFIG_INVALID: 2,
     ERR_CFC_NO_FABRIC: 3,
     ERR_CFC_NO_AGENT: 3,
     ERR_CFC_TIMED_OUT: 4,

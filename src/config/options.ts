@@ -1,0 +1,226 @@
+import { closest } from '../errors/closest.js';
+
+/** What an option is: docs/config.md has a row for each. */
+export interface OptionSpec {
+  /** The environment variable that sets it. */
+  env: string;
+  kind: 'text' | 'integer' | 'number' | 'flag';
+  /** null: what `otherwise` says. */
+  default: string | number | boolean | null;
+  /** Of a default of null. */
+  otherwise?: string;
+  /** Of a number. */
+  unit?: string;
+  least?: number;
+  most?: number;
+  choices?: readonly string[];
+  /** Of a text, with words for what it asks. */
+  pattern?: { is: RegExp; words: string };
+  /** What it decides. */
+  doc: string;
+  /** Who reads it. */
+  reader: string;
+  /** A path; in a file it begins at the folder of the file. */
+  path?: true;
+  /** Only the environment sets it: it is of one process, and of no directory. */
+  envOnly?: true;
+}
+
+const name = {
+  is: /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/,
+  words: 'up to 64 of A-Z a-z 0-9 _ -, the first a letter or digit',
+};
+
+/**
+ * Every option of cfc: the one place where a name, a default and a limit of one stands.
+ *
+ * Quantities carry their unit in the name. Flags of the command line and arguments of functions go
+ * before all of it; docs/config.md has the order.
+ */
+export const options = {
+  dir: {
+    env: 'CFC_DIR',
+    kind: 'text',
+    default: null,
+    otherwise: '`/dev/shm/cfc-<uid>`',
+    path: true,
+    doc: 'the directory of fabrics',
+    reader: 'everything that opens a fabric',
+  },
+  fabric: {
+    env: 'CFC_FABRIC',
+    kind: 'text',
+    default: 'default',
+    pattern: name,
+    doc: 'the fabric, unless `--fabric` says it',
+    reader: 'the verbs of `cfc` (`map` and `demo` have one of their own)',
+  },
+  agent: {
+    env: 'CFC_AGENT',
+    kind: 'text',
+    default: null,
+    otherwise: 'nobody: `cli-<pid>`',
+    pattern: name,
+    doc: 'the agent that a process is, unless `--agent` or `--from` says it',
+    reader: 'the verbs of `cfc`, and whoever asks for rights',
+    envOnly: true,
+  },
+  config: {
+    env: 'CFC_CONFIG',
+    kind: 'text',
+    default: null,
+    otherwise: 'the nearest `cfc.yaml`',
+    doc: 'the file that is read instead of `cfc.yaml`; it must be there',
+    reader: 'the verbs of `cfc`',
+    envOnly: true,
+  },
+  debug: {
+    env: 'CFC_DEBUG',
+    kind: 'flag',
+    default: false,
+    doc: 'errors come with their stack',
+    reader: 'the verbs of `cfc`',
+  },
+  noColor: {
+    env: 'NO_COLOR',
+    kind: 'flag',
+    default: false,
+    doc: 'no colours, no dim text',
+    reader: 'the verbs of `cfc`',
+  },
+  profile: {
+    env: 'CFC_PROFILE',
+    kind: 'text',
+    default: 'default',
+    choices: ['small', 'default', 'large'],
+    doc: 'how much room a new fabric has',
+    reader: '`Fabric.open` with `create`, `cfc create`, `cfc topo`',
+  },
+  mailboxCells: {
+    env: 'CFC_MAILBOX_CELLS',
+    kind: 'integer',
+    default: null,
+    otherwise: "the profile's: 1,024 by default",
+    unit: 'messages',
+    least: 1,
+    most: 65_536,
+    doc: 'what a mailbox holds where neither its agent nor a topology says it',
+    reader: '`Fabric.open` with `create`',
+  },
+  'send.timeoutMs': {
+    env: 'CFC_SEND_TIMEOUT_MS',
+    kind: 'integer',
+    default: 30_000,
+    unit: 'ms',
+    least: 0,
+    most: 86_400_000,
+    doc: 'how long a send waits for room, and for the ack where it wants one',
+    reader: '`send`, `sendBatch`, `publish`, `reply`; `cfc send`, `cfc pub`',
+  },
+  'ask.timeoutMs': {
+    env: 'CFC_ASK_TIMEOUT_MS',
+    kind: 'integer',
+    default: 5_000,
+    unit: 'ms',
+    least: 0,
+    most: 86_400_000,
+    doc: 'how long a question waits for its reply',
+    reader: '`ask`, `gather`; `cfc ask`',
+  },
+  'wait.timeoutMs': {
+    env: 'CFC_WAIT_TIMEOUT_MS',
+    kind: 'integer',
+    default: 30_000,
+    unit: 'ms',
+    least: 0,
+    most: 86_400_000,
+    doc: 'how long to wait for the state of an agent',
+    reader: '`cfc wait`',
+  },
+  'map.workers': {
+    env: 'CFC_MAP_WORKERS',
+    kind: 'integer',
+    default: null,
+    otherwise: 'the CPUs',
+    unit: 'processes',
+    least: 1,
+    most: 10_000,
+    doc: 'how many workers run beside each other',
+    reader: '`cfc map`',
+  },
+  'map.retries': {
+    env: 'CFC_MAP_RETRIES',
+    kind: 'integer',
+    default: 3,
+    unit: 'deaths',
+    least: 0,
+    most: 13,
+    doc: 'how many deaths of its worker a task survives',
+    reader: '`cfc map`',
+  },
+  'health.degradedDepth': {
+    env: 'CFC_HEALTH_DEGRADED_DEPTH',
+    kind: 'integer',
+    default: 500,
+    unit: 'messages',
+    least: 0,
+    most: 65_536,
+    doc: 'an agent with more unacked messages than that is degraded',
+    reader: '`fabric.snapshot()`; `cfc health`, `cfc ps`, `cfc status`',
+  },
+  'health.degradedPct': {
+    env: 'CFC_HEALTH_DEGRADED_PCT',
+    kind: 'number',
+    default: 80,
+    unit: '% of the mailbox',
+    least: 0,
+    most: 100,
+    doc: 'the same as a share of its mailbox; whichever is less counts',
+    reader: '`fabric.snapshot()`; `cfc health`, `cfc ps`, `cfc status`',
+  },
+  'health.staleMs': {
+    env: 'CFC_HEALTH_STALE_MS',
+    kind: 'integer',
+    default: 30_000,
+    unit: 'ms',
+    least: 1,
+    most: 86_400_000,
+    doc: 'an agent whose messages wait while it does nothing for longer is degraded',
+    reader: '`fabric.snapshot()`; `cfc health`, `cfc ps`, `cfc status`',
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+export type OptionKey = keyof typeof options;
+
+type Kinds = { text: string; integer: number; number: number; flag: boolean };
+type ValueOf<Spec> = Spec extends { kind: infer Kind extends keyof Kinds; default: infer Default }
+  ? Kinds[Kind] | (Default extends null ? null : never)
+  : never;
+
+export type Options = { [Key in OptionKey]: ValueOf<(typeof options)[Key]> };
+
+export const optionKeys = Object.keys(options) as readonly OptionKey[];
+
+export function specOf<Key extends OptionKey>(key: Key): (typeof options)[Key] {
+  return options[key];
+}
+
+/** The option that a misspelt key or variable may mean. */
+export function closestOption(text: string): OptionKey | undefined {
+  const key = closest(text, optionKeys);
+  if (key !== undefined) return key as OptionKey;
+  const variable = closest(
+    text,
+    optionKeys.map((one) => options[one].env),
+  );
+  return optionKeys.find((one) => options[one].env === variable);
+}
+
+/** Variables beside the options that cfc itself or its tests set. */
+export const otherVariables: readonly string[] = [
+  'CFC_LEASE',
+  'CFC_FAIL_AT',
+  'CFC_EVIDENCE',
+  'CFC_COVERAGE',
+  'CFC_FUZZ_RUNS',
+];

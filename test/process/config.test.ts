@@ -1,0 +1,307 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { type OptionKey, type OptionSpec, specOf } from '../../src/index.js';
+import { cli, startCli } from '../support/cli.js';
+import { openFabric, testDirectory } from '../support/fabric.js';
+import { onTerminal } from '../support/terminal.js';
+
+/** How an option is set: by nothing, by the environment, or by a file in the working directory. */
+interface Way {
+  env: Record<string, string>;
+  cwd: string;
+}
+
+interface Proof {
+  /** As the environment has it. */
+  value: string;
+  /** What differs once it is set. */
+  look(way: Way, dir: string): Promise<unknown>;
+  /** Left out where the look compares by itself. */
+  usual?: unknown;
+  changed: unknown;
+}
+
+const run = (way: Way, dir: string, ...words: string[]) => cli(words, { dir, ...way });
+
+async function json(way: Way, dir: string, ...words: string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await run(way, dir, ...words, '--json');
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+/** A fabric in which alice writes to bob, who has room for 16 messages and takes none. */
+async function withBob(dir: string, messages: number) {
+  const fabric = await openFabric({ dir });
+  const bob = await fabric.join('bob', { mailboxCells: 16 });
+  const alice = await fabric.join('alice');
+  await alice.sendBatch('bob', Array(messages).fill('x'));
+  return { fabric, bob, alice };
+}
+
+async function healthOfBob(way: Way, dir: string, messages: number): Promise<unknown> {
+  await withBob(dir, messages);
+  return (await run(way, dir, 'health', 'bob')).code;
+}
+
+/** Starts a verb twice, with the option and without: the first ends, the other goes on waiting. */
+async function endsFirst(way: Way, dir: string, words: string[]): Promise<unknown> {
+  const set = startCli(words, { dir, input: '', ...way });
+  const usual = startCli(words, { dir, input: '' });
+  const { code } = await set.exited;
+  return { code, usualWaits: usual.process.exitCode === null };
+}
+
+// One for each option, or this does not compile.
+const proofs: Record<OptionKey, Proof> = {
+  dir: {
+    value: '/dev/shm/cfc-test-nowhere',
+    look: async (way, dir) => {
+      await openFabric({ dir });
+      const { stderr } = await cli(['ps'], { dir, ...way, env: { CFC_DIR: '', ...way.env } });
+      return stderr.includes('/dev/shm/cfc-test-nowhere');
+    },
+    usual: false,
+    changed: true,
+  },
+  fabric: {
+    value: 'elsewhere',
+    look: async (way, dir) => {
+      const { stderr } = await cli(['ps'], { dir, ...way, env: { CFC_FABRIC: '', ...way.env } });
+      return /fabric (\w+)/.exec(stderr.split('no such fabric: ')[1] ?? '')?.[1];
+    },
+    usual: 'default',
+    changed: 'elsewhere',
+  },
+  agent: {
+    value: 'carol',
+    look: async (way, dir) => {
+      const { bob } = await withBob(dir, 0);
+      await run(way, dir, 'send', 'bob', 'hello');
+      return bob.tryReceive()?.from.replace(/\d+/, '');
+    },
+    usual: 'cli-',
+    changed: 'carol',
+  },
+  config: {
+    value: 'other.yaml',
+    look: async (way, dir) => {
+      writeFileSync(join(way.cwd, 'other.yaml'), 'profile: large\n', { mode: 0o600 });
+      return (await json(way, dir, 'config', 'profile')).value;
+    },
+    usual: 'default',
+    changed: 'large',
+  },
+  debug: {
+    value: '1',
+    look: async (way, dir) => / at .*\.js/.test((await run(way, dir, 'ps')).stderr),
+    usual: false,
+    changed: true,
+  },
+  noColor: {
+    value: '1',
+    // A terminal of its own, as text is dim there alone.
+    look: async (way, dir) => {
+      await openFabric({ dir });
+      const { shown } = await onTerminal(['create'], { dir, ...way });
+      return shown.includes('\u001b[2m');
+    },
+    usual: true,
+    changed: false,
+  },
+  profile: {
+    value: 'small',
+    look: async (way, dir) => {
+      const { sharedBytes } = await json(way, dir, 'create');
+      return (sharedBytes as number) < 9_000_000;
+    },
+    usual: false,
+    changed: true,
+  },
+  mailboxCells: {
+    value: '32',
+    look: async (way, dir) => {
+      await run(way, dir, 'create');
+      const fabric = await openFabric({ dir, create: false });
+      const bob = await fabric.join('bob');
+      return fabric.snapshot()[0]?.capacity === 32 + 16 && bob.count() === 0;
+    },
+    usual: false,
+    changed: true,
+  },
+  'send.timeoutMs': {
+    value: '50',
+    look: async (way, dir) => {
+      const { alice } = await withBob(dir, 0);
+      while (alice.trySend('bob', 'filler'));
+      return await endsFirst(way, dir, ['send', 'bob', 'one more']);
+    },
+    changed: { code: 5, usualWaits: true },
+  },
+  'ask.timeoutMs': {
+    value: '50',
+    look: async (way, dir) => {
+      await withBob(dir, 0);
+      return await endsFirst(way, dir, ['ask', 'bob', 'anybody there?']);
+    },
+    changed: { code: 4, usualWaits: true },
+  },
+  'wait.timeoutMs': {
+    value: '50',
+    look: async (way, dir) => {
+      await withBob(dir, 0);
+      return await endsFirst(way, dir, ['wait', 'bob', '--for', 'complete']);
+    },
+    changed: { code: 4, usualWaits: true },
+  },
+  'map.workers': {
+    value: '3',
+    look: async (way, dir) => {
+      const words = ['map', '--summary', join(way.cwd, 'summary'), '--', 'true'];
+      await cli(words, { dir, ...way, input: 'one\n' });
+      const { agents } = JSON.parse(readFileSync(join(way.cwd, 'summary'), 'utf8'));
+      return agents - 1 === 3;
+    },
+    usual: false,
+    changed: true,
+  },
+  'map.retries': {
+    value: '0',
+    // The task kills its worker: each death is a try.
+    look: async (way, dir) => {
+      const log = join(way.cwd, 'log');
+      const script = `echo >> ${log}; kill -9 $(cut -d' ' -f4 /proc/$$/stat)`;
+      await cli(['map', '--workers', '1', '--', 'bash', '-c', script], {
+        dir,
+        ...way,
+        input: 'one\n',
+      });
+      return readFileSync(log, 'utf8').length;
+    },
+    usual: 4,
+    changed: 1,
+  },
+  'health.degradedDepth': {
+    value: '3',
+    look: (way, dir) => healthOfBob(way, dir, 4),
+    usual: 0,
+    changed: 2,
+  },
+  'health.degradedPct': {
+    value: '10',
+    look: (way, dir) => healthOfBob(way, dir, 4),
+    usual: 0,
+    changed: 2,
+  },
+  'health.staleMs': {
+    value: '1',
+    look: (way, dir) => healthOfBob(way, dir, 1),
+    usual: 0,
+    changed: 2,
+  },
+};
+
+describe.each(Object.entries(proofs) as [OptionKey, Proof][])('%s', (key, proof) => {
+  const spec: OptionSpec = specOf(key);
+  const text = spec.kind === 'flag' ? 'true' : proof.value;
+  const [first, second] = key.split('.') as [string, string?];
+  const file = second === undefined ? `${first}: ${text}\n` : `${first}: {${second}: ${text}}\n`;
+
+  const ways: { by: string; env?: Record<string, string>; text?: string; expected: unknown }[] = [
+    { by: 'the environment', env: { [spec.env]: proof.value }, expected: proof.changed },
+  ];
+  if ('usual' in proof) ways.push({ by: 'nothing', expected: proof.usual });
+  if (!spec.envOnly) ways.push({ by: 'a file', text: file, expected: proof.changed });
+
+  test.each(ways)('is read where $by sets it', async ({ env = {}, text: written, expected }) => {
+    const dir = testDirectory();
+    const cwd = testDirectory();
+    if (written !== undefined) writeFileSync(join(cwd, 'cfc.yaml'), written, { mode: 0o600 });
+
+    expect(await proof.look({ env, cwd }, dir)).toEqual(expected);
+  });
+});
+
+describe('cfc config', () => {
+  test('prints each option with its value and where it comes from', async () => {
+    const dir = testDirectory();
+    const cwd = testDirectory();
+    writeFileSync(join(cwd, 'cfc.yaml'), 'profile: small\n', { mode: 0o600 });
+    const { code, stdout } = await cli(['config'], { dir, cwd });
+    const lines = stdout.split('\n').map((line) => line.split(/ {2,}/));
+
+    expect(code).toBe(0);
+    expect(lines[0]).toEqual(['OPTION', 'VALUE', 'FROM']);
+    expect(lines).toContainEqual(['profile', 'small', 'cfc.yaml:1']);
+    expect(lines).toContainEqual(['fabric', 'test', 'CFC_FABRIC']);
+    expect(lines).toContainEqual(['map.retries', '3 deaths', 'default']);
+  });
+
+  test('prints one, by its key or its variable, and suggests where there is none', async () => {
+    const dir = testDirectory();
+
+    expect((await cli(['config', 'map.retries'], { dir })).stdout).toBe('3\n');
+    expect((await cli(['config', 'CFC_MAP_RETRIES'], { dir })).stdout).toBe('3\n');
+    const { code, stderr } = await cli(['config', 'map.retrys'], { dir });
+    expect(code).toBe(2);
+    expect(stderr).toContain('did you mean map.retries?');
+  });
+
+  test('names variables that are no options', async () => {
+    const dir = testDirectory();
+    const env = { CFC_FABRIK: 'x', CFC_TICKET: '17' };
+    const { code, stderr } = await cli(['config'], { dir, env });
+
+    expect(code).toBe(0);
+    expect(stderr).toContain('CFC_FABRIK is no option; did you mean CFC_FABRIC?');
+    expect(stderr).toContain('CFC_TICKET is no option');
+    expect((await cli(['config', 'fabric'], { dir, env })).stderr).not.toContain('CFC_TICKET');
+  });
+
+  test('has a schema that takes what the command takes', async () => {
+    const dir = testDirectory();
+    const env = { CFC_PROFILE: 'nonsense' }; // the schema is there to mend it
+    const { stdout } = await cli(['config', '--schema'], { dir, env });
+    const schema = JSON.parse(stdout);
+
+    expect(schema.properties.profile.enum).toEqual(['small', 'default', 'large']);
+    expect(schema.properties.send.properties.timeoutMs).toMatchObject({
+      type: 'integer',
+      default: 30_000,
+      minimum: 0,
+    });
+    expect(schema.additionalProperties).toBe(false);
+  });
+});
+
+describe('A configuration that is not valid', () => {
+  test('ends every verb before it does anything, and help works', async () => {
+    const dir = testDirectory();
+    const cwd = testDirectory();
+    writeFileSync(join(cwd, 'cfc.yaml'), 'fabrik: review\nmap: 3\n', { mode: 0o600 });
+    const { code, stdout, stderr } = await cli(['create'], { dir, cwd });
+
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr.split('\n').slice(0, 2)).toEqual([
+      `cfc: ${cwd}/cfc.yaml:1:1: a configuration has no fabrik; did you mean fabric?`,
+      `cfc: ${cwd}/cfc.yaml:2:6: map is a mapping, not 3 (ERR_CFC_CONFIG_INVALID)`,
+    ]);
+    expect((await cli(['health'], { dir, cwd })).code).toBe(64);
+    expect((await cli(['health', '--fabric', '../x'], { dir })).code).toBe(64);
+    expect((await cli(['create', '--help'], { dir, cwd })).code).toBe(0);
+  });
+});
+
+describe('Reading options', () => {
+  test('loads neither zod nor yaml where no file says anything', async () => {
+    const dir = testDirectory();
+    const { stderr, code } = await cli(['config', 'fabric'], {
+      dir,
+      cwd: testDirectory(),
+      env: { NODE_DEBUG: 'module', HOME: dir, CFC_SEND_TIMEOUT_MS: '7' },
+    });
+
+    expect(code).toBe(0);
+    expect(stderr).toContain('commander');
+    expect(stderr).not.toMatch(/node_modules\/(zod|yaml)\//);
+  });
+});
