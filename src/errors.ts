@@ -140,7 +140,7 @@ const catalogue = {
   },
   ERR_CFC_FORBIDDEN: {
     message: 'this agent may not do that',
-    hint: 'its role does not allow it',
+    hint: 'its role does not allow it; the roles of the topology say what does',
   },
   ERR_CFC_SUPERVISOR_RUNNING: {
     message: 'somebody supervises this fabric already',

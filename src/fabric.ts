@@ -1,4 +1,5 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
+import { RightsTable, type RightVerb } from './agents/rights.js';
 import { option } from './config/index.js';
 import { metricKinds } from './core/counters.js';
 import {
@@ -17,6 +18,7 @@ import {
 import { Region } from './core/region.js';
 import { CfcError } from './errors.js';
 import { Sampler, type SamplerOptions } from './metrics/sampler.js';
+import type { Rights } from './topology/rights.js';
 import type { Topology } from './topology/topology.js';
 
 /** Capacities of a fabric; what is left out comes from the profile. */
@@ -161,11 +163,13 @@ const defaultGraceMs = 5_000;
 export class Fabric implements AsyncDisposable {
   readonly name: string;
   readonly #region: Region;
+  readonly #rights: RightsTable;
   readonly #agents = new Set<Agent>();
 
   private constructor(name: string, region: Region) {
     this.name = name;
     this.#region = region;
+    this.#rights = new RightsTable(region);
   }
 
   /**
@@ -235,6 +239,7 @@ export class Fabric implements AsyncDisposable {
     // A process in the tree of an agent's command is that agent too, beside the shim above it.
     const life = process.env.CFC_AGENT === name ? process.env.CFC_LEASE : undefined;
     const mailbox = this.#region.join(name, { ...options, ...(life !== undefined && { life }) });
+    mailbox.guard = (to) => this.#rights.requireSend(mailbox, to);
     const agent = new Agent(mailbox);
     for (const other of this.#agents) if (other.left) this.#agents.delete(other);
     this.#agents.add(agent);
@@ -348,6 +353,38 @@ export class Fabric implements AsyncDisposable {
   /** Looks at every process that takes part, and mends what the dead left. */
   sweep(): SweepReport {
     return this.#region.sweep();
+  }
+
+  /** What the agents of a role may do; undefined where everybody may do everything. */
+  rights(): Rights | undefined {
+    return this.#rights.read();
+  }
+
+  /**
+   * Says what the agents of a role may do from now on, to every process of the fabric; undefined
+   * takes all limits away. Sends are looked at when an agent first sends to a name, so those that an
+   * agent has written to before stay open to it until it joins again.
+   *
+   * @throws {CfcError} `ERR_CFC_FORBIDDEN` where this process is an agent that may not configure
+   */
+  setRights(rights: Rights | undefined): void {
+    this.requireRight('configure');
+    this.#rights.publish(rights);
+  }
+
+  /**
+   * Looks whether an agent may do something, by its role. A refusal is written into `audit.jsonl` of
+   * the fabric's directory.
+   *
+   * @param options.agent who acts; default that of the environment (`CFC_AGENT`), else a person
+   * @param options.target on which agent; default the fabric as a whole
+   * @throws {CfcError} `ERR_CFC_FORBIDDEN`
+   */
+  requireRight(
+    verb: RightVerb,
+    { agent, target = '' }: { agent?: string; target?: string } = {},
+  ): void {
+    this.#rights.require(verb, agent ?? option('agent') ?? '', target);
   }
 
   /**

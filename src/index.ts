@@ -16,6 +16,7 @@ export type { GroupAddress } from './agents/group-address.js';
 export type { GroupReceipt, Refusal } from './agents/group-send.js';
 export type { MessageBatch } from './agents/message-stream.js';
 export { type PublishOptions, PublishReceipt } from './agents/publisher.js';
+export type { RightVerb } from './agents/rights.js';
 export { type BatchOptions, type Route, type SendOptions, SendReceipt } from './agents/send.js';
 export {
   type AgentStart,
@@ -136,6 +137,7 @@ export {
   type TopologyProblem,
   type TopologyShape,
 } from './topology/plan.js';
+export type { Rights, RoleRights } from './topology/rights.js';
 export type {
   FlatOptions,
   HierarchicalOptions,

@@ -42,6 +42,7 @@ async function create({ fabric: name, profile, json }: CreateFlags): Promise<voi
 
 async function destroy({ fabric: name, dryRun = false, json }: DestroyFlags): Promise<void> {
   const fabric = await Fabric.open(name);
+  fabric.requireRight('configure');
   const { path } = fabric.info();
   const agents = fabric.snapshot();
   const living = agents.filter(({ liveness }) => isLiving(liveness)).length;

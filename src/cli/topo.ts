@@ -50,11 +50,12 @@ async function topo(file: string | undefined, flags: TopoFlags): Promise<void> {
   const topology = await makeTopology(file, flags);
   const { profile } = flags;
   const memory = Fabric.memoryFor(topology, { profile });
-  const { shape, fabric, agents } = topology;
+  const { shape, fabric, agents, rights } = topology;
   if (flags.json) {
     const links = [...topology.links()];
     const capacity = topology.capacity();
-    await writeJson({ v: 1, fabric, topology: shape, agents, links, capacity, memory });
+    const plan = { v: 1, fabric, topology: shape, agents, links, capacity, memory };
+    await writeJson({ ...plan, roles: rights ?? null });
     return;
   }
   await writeOut(drawTree(topology, flags.full ?? false));

@@ -77,6 +77,8 @@ export class Mailbox implements MessageOwner {
   readonly topics: Topics;
   /** Called in the event loop when what `expect` or a wait named may be there. @internal */
   onReady: (() => void) | undefined;
+  /** Asked before the first send to a name; throws where it may not be sent to. @internal */
+  guard: ((to: string) => void) | undefined;
   /** Called there when who waits does so in vain. @internal */
   onFailure: ((reason: CfcError) => void) | undefined;
 
@@ -84,6 +86,7 @@ export class Mailbox implements MessageOwner {
   readonly #native: NativeAgent;
   readonly #holder: TakeHolder;
   readonly #routes = new Map<string, number>();
+  readonly #replyRoutes = new Map<string, number>();
   readonly #types = new Map<string, number>([['', 0]]);
   readonly #leases = new Uint32Array(native.constants.mostTaken);
   #packed: PackedBodies | undefined;
@@ -141,7 +144,7 @@ export class Mailbox implements MessageOwner {
    *   `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`, `ERR_CFC_FORKED`
    */
   trySend(to: string, body: unknown, facts: SendFacts = {}): number {
-    const route = this.routeTo(to);
+    const route = this.#routes.get(to) ?? this.routeTo(to, facts.answers !== undefined);
     const { data, bits } = encode(body);
     const answers = facts.answers?.facts;
     const options = bits | sendBits(facts);
@@ -414,12 +417,13 @@ export class Mailbox implements MessageOwner {
    * @param cells that must be free at once; 0: it is payload memory that is wanted
    */
   waitRoom(to: string, work: boolean, cells: number): void {
-    this.#native.waitRoom(this.routeTo(to), work, cells);
+    const route = this.#routes.get(to) ?? this.#replyRoutes.get(to);
+    this.#native.waitRoom(route ?? this.routeTo(to), work, cells);
   }
 
   /** @internal */
   stopWaitRoom(to: string, work: boolean): void {
-    const route = this.#routes.get(to);
+    const route = this.#routes.get(to) ?? this.#replyRoutes.get(to);
     if (route !== undefined) this.#native.stopWaitRoom(route, work);
   }
 
@@ -465,13 +469,19 @@ export class Mailbox implements MessageOwner {
     this.#native.leave();
   }
 
-  /** @internal @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_USAGE` */
-  routeTo(to: string): number {
-    const known = this.#routes.get(to);
+  /**
+   * @internal
+   * @param replies to somebody who asked: that needs nobody's leave
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_USAGE`, `ERR_CFC_FORBIDDEN`
+   */
+  routeTo(to: string, replies = false): number {
+    const routes = replies && this.guard !== undefined ? this.#replyRoutes : this.#routes;
+    const known = routes.get(to);
     if (known !== undefined) return known;
     const route = this.#native.route(to);
     if (route < 0) throw errorOf(-route, { to });
-    this.#routes.set(to, route);
+    if (!replies) this.guard?.(to);
+    routes.set(to, route);
     return route;
   }
 

@@ -10,6 +10,7 @@ import {
   type TopologyProblem,
   type TopologyShape,
 } from './plan.js';
+import { checkRights, type Rights } from './rights.js';
 import { fileSchema, keysAt, type TopologyFile } from './schema.js';
 import {
   flatAgents,
@@ -23,6 +24,7 @@ export interface ParsedTopology {
   shape: TopologyShape;
   fabric: string;
   agents: AgentOptions[];
+  rights: Rights | undefined;
 }
 
 /**
@@ -48,8 +50,13 @@ export function parse(text: string): ParsedTopology {
   const agents = [...generated, ...((read.data.agents ?? []) as AgentOptions[])];
   const findings = check(agents, neighboursOf(shape, agents), generated.length);
   if (findings.length > 0) throw invalidTopology(file.locate(findings));
-  return { shape, fabric: read.data.fabric ?? '', agents };
+  const rights = read.data.roles as Rights | undefined;
+  const roles = checkRights(rights ?? {}, rolesOf(agents));
+  if (roles.length > 0) throw invalidTopology(file.locate(roles));
+  return { shape, fabric: read.data.fabric ?? '', agents, rights };
 }
+
+const rolesOf = (agents: readonly AgentOptions[]) => agents.map(({ role = 'worker' }) => role);
 
 type Key = 'workers' | 'coordinators' | 'workersPerCoordinator' | 'fanOut';
 

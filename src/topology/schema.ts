@@ -41,6 +41,7 @@ export function keysAt(path: readonly string[]): string[] {
   if (path.at(-1) === 'restart') {
     return Object.keys(shape.worker.unwrap().shape.restart.unwrap().options[1].shape);
   }
+  if (path[0] === 'roles') return Object.keys(shape.roles.unwrap().valueType.shape);
   if (path[0] === 'agents') return Object.keys(shape.agents.unwrap().element.shape);
   return Object.keys(shape.worker.unwrap().shape);
 }
@@ -84,6 +85,12 @@ function makeSchema(z: Zod) {
     parent: z.string().optional().describe('the name of the agent above it'),
     ...role,
   });
+  const rights = z.strictObject({
+    send: z.array(z.string()).optional().describe('the roles that they may send to; * is all'),
+    spawn: z.boolean().optional().describe('start agents'),
+    stop: z.boolean().optional().describe('stop, pause and resume agents'),
+    configure: z.boolean().optional().describe('change rights, drop messages, remove the fabric'),
+  });
   return z.strictObject({
     fabric: z.string().optional().describe("the fabric's name"),
     topology: z.enum(shapes).optional().describe('the shape of what is generated'),
@@ -102,5 +109,6 @@ function makeSchema(z: Zod) {
     coordinator: z.strictObject(role).optional(),
     worker: z.strictObject(role).optional(),
     agents: z.array(agent).optional().describe('further agents, or all of them'),
+    roles: z.record(z.string(), rights).optional().describe('what the agents of a role may do'),
   });
 }

@@ -6,6 +6,7 @@ import {
   type RoleOptions,
   type TopologyProblem,
 } from './plan.js';
+import type { Rights } from './rights.js';
 
 /** What every shape takes. */
 export interface ShapeOptions {
@@ -15,6 +16,8 @@ export interface ShapeOptions {
   /** Of everybody between the master and the workers. */
   coordinator?: RoleOptions;
   worker?: RoleOptions;
+  /** What the agents of a role may do. Default: everybody everything. */
+  roles?: Rights;
 }
 
 export interface FlatOptions extends ShapeOptions {

@@ -10,6 +10,7 @@ import {
   restartOf,
   type TopologyShape,
 } from './plan.js';
+import { checkRights, type Rights } from './rights.js';
 import { topologySchema } from './schema.js';
 import {
   countProblem,
@@ -60,21 +61,30 @@ export class Topology {
   readonly shape: TopologyShape;
   /** The fabric's name; empty where none was given. */
   readonly fabric: string;
+  /** What the agents of a role may do; undefined: everybody everything. */
+  readonly rights: Rights | undefined;
   /** Parents before their children. */
   readonly agents: readonly AgentPlan[];
   readonly #byName: ReadonlyMap<string, AgentPlan>;
   readonly #children: ReadonlyMap<string, readonly string[]>;
 
-  private constructor(shape: TopologyShape, fabric: string, wanted: readonly AgentOptions[]) {
+  private constructor(
+    shape: TopologyShape,
+    fabric: string,
+    wanted: readonly AgentOptions[],
+    rights?: Rights,
+  ) {
     const neighbours = neighboursOf(shape, wanted);
-    const problems = check(wanted, neighbours, 0).map((found) => {
-      return { line: 0, column: 0, ...found };
-    });
+    const found = check(wanted, neighbours, 0);
+    const roles = wanted.map(({ role = 'worker' }) => role);
+    if (rights !== undefined) found.push(...checkRights(rights, roles));
+    const problems = found.map(({ path, message }) => ({ line: 0, column: 0, path, message }));
     if (problems.length > 0) throw invalidTopology(problems);
     const children = childrenOf(wanted);
     const plans = wanted.map((agent, i) => planOf(agent, neighbours[i] as number));
     this.shape = shape;
     this.fabric = fabric;
+    this.rights = rights;
     this.#byName = new Map(plans.map((plan) => [plan.name, plan]));
     this.#children = children;
     this.agents = parentsFirst(plans, children);
@@ -86,28 +96,33 @@ export class Topology {
    * @throws {CfcError} `ERR_CFC_TOPOLOGY_INVALID`
    */
   static parse(yaml: string): Topology {
-    const { shape, fabric, agents } = parse(yaml);
-    return new Topology(shape, fabric, agents);
+    const { shape, fabric, agents, rights } = parse(yaml);
+    return new Topology(shape, fabric, agents, rights);
   }
 
   /** A master, and workers below it. */
   static flat(options: FlatOptions): Topology {
-    return new Topology('flat', options.fabric ?? '', flatAgents(options));
+    return new Topology('flat', options.fabric ?? '', flatAgents(options), options.roles);
   }
 
   /** A tree of any depth: a master, coordinators, workers as its leaves. */
   static hierarchical(options: HierarchicalOptions): Topology {
-    return new Topology('hierarchical', options.fabric ?? '', hierarchyAgents(options));
+    return new Topology(
+      'hierarchical',
+      options.fabric ?? '',
+      hierarchyAgents(options),
+      options.roles,
+    );
   }
 
   /** Coordinators that are linked with each other, each above a team; a master above them. */
   static hybrid(options: HybridOptions): Topology {
-    return new Topology('hybrid', options.fabric ?? '', hybridAgents(options));
+    return new Topology('hybrid', options.fabric ?? '', hybridAgents(options), options.roles);
   }
 
   /** Everybody is linked with everybody. */
   static mesh(options: MeshOptions): Topology {
-    return new Topology('mesh', options.fabric ?? '', meshAgents(options));
+    return new Topology('mesh', options.fabric ?? '', meshAgents(options), options.roles);
   }
 
   /**
@@ -193,7 +208,8 @@ export class Topology {
   }
 
   toJSON(): Record<string, unknown> {
-    return { fabric: this.fabric, topology: this.shape, agents: this.agents };
+    const { fabric, shape: topology, agents, rights: roles } = this;
+    return { fabric, topology, agents, ...(roles === undefined ? {} : { roles }) };
   }
 
   #meshed(parent: string): boolean {
