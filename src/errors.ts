@@ -138,6 +138,14 @@ const catalogue = {
     message: 'the configuration is not valid',
     hint: 'details.problems says what is wrong, and where; `cfc config` lists every option',
   },
+  ERR_CFC_CHECKPOINT_INVALID: {
+    message: 'a checkpoint is not what it should be',
+    hint: 'details say why; look at the files, and remove those that nobody needs',
+  },
+  ERR_CFC_CHECKPOINT_IO: {
+    message: 'a checkpoint could not be written or read',
+    hint: 'the cause says why; checkpoint.dir (CFC_CHECKPOINT_DIR) names another place',
+  },
   ERR_CFC_FORBIDDEN: {
     message: 'this agent may not do that',
     hint: 'its role does not allow it; the roles of the topology say what does',

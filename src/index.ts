@@ -7,6 +7,14 @@ export {
   type ReceiveOptions,
   type SubscribeOptions,
 } from './agents/agent.js';
+export type {
+  CheckpointOptions,
+  CheckpointReceipt,
+  Restored,
+  RestoreOptions,
+  SkippedCheckpoint,
+  StateSchema,
+} from './agents/checkpoint.js';
 export {
   type GatherOptions,
   type GatherResult,

@@ -7,6 +7,13 @@ import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import type { SubscribeFacts } from '../core/topics.js';
 import { CfcError } from '../errors.js';
+import {
+  type CheckpointOptions,
+  type CheckpointReceipt,
+  Checkpoints,
+  type Restored,
+  type RestoreOptions,
+} from './checkpoint.js';
 import { Gathering, type GatherOptions, type GatherResult, neededOf } from './gather.js';
 import { type GroupAddress, isGroup } from './group-address.js';
 import { type GroupReceipt, GroupSender } from './group-send.js';
@@ -66,6 +73,7 @@ export class Agent implements AsyncDisposable {
   readonly #publisher: Publisher;
   readonly #subscriptions = new Set<Subscription>();
   readonly #turn = new Turn();
+  #kept: Checkpoints | undefined;
 
   /** @internal `Fabric.join` makes them */
   constructor(mailbox: Mailbox) {
@@ -459,6 +467,39 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
+   * Keeps a state on disk for the next life of this agent: five of them, the newest goes first.
+   * Resolved means that it is safe from the death of any process, and of the host.
+   *
+   * @param state a JSON value
+   * @throws {CfcError} `ERR_CFC_CHECKPOINT_INVALID` where it is none, or not what `schema` says;
+   *   `ERR_CFC_CHECKPOINT_IO`
+   */
+  checkpoint<State>(
+    state: State,
+    options: CheckpointOptions<State> = {},
+  ): Promise<CheckpointReceipt> {
+    try {
+      return this.#checkpoints().write(state, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * The newest state that an agent of this name kept; never older than the last one whose
+   * `checkpoint` resolved. One that is damaged is skipped with a warning (`CFC_CHECKPOINT_SKIPPED`).
+   *
+   * @returns undefined where there never was one
+   * @throws {CfcError} `ERR_CFC_CHECKPOINT_INVALID` where there are some and none can be used:
+   *   `details.skipped` tells why; `ERR_CFC_CHECKPOINT_IO`
+   */
+  restore<State = unknown>(
+    options: RestoreOptions<State> = {},
+  ): Promise<Restored<State> | undefined> {
+    return this.#checkpoints().read(options);
+  }
+
+  /**
    * Gives back what was not acked, and the name if nothing is queued behind it. Whoever waits here
    * is told `ERR_CFC_MAILBOX_CLOSED`; iterators end.
    */
@@ -479,6 +520,12 @@ export class Agent implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.leave();
+  }
+
+  #checkpoints(): Checkpoints {
+    const { name: agent, incarnation, fabricPath: path } = this.#mailbox;
+    this.#kept ??= new Checkpoints({ agent, incarnation, path });
+    return this.#kept;
   }
 
   // What was sent to before is a name: most sends end their look here.

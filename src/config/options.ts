@@ -188,6 +188,25 @@ export const options = {
     doc: 'an agent whose messages wait while it does nothing for longer is degraded',
     reader: '`fabric.snapshot()`; `cfc health`, `cfc ps`, `cfc status`',
   },
+  'checkpoint.dir': {
+    env: 'CFC_CHECKPOINT_DIR',
+    kind: 'text',
+    default: null,
+    otherwise: '`cfc/checkpoints` in `XDG_STATE_HOME`, else in `~/.local/state`',
+    path: true,
+    doc: 'where agents keep their checkpoints',
+    reader: '`agent.checkpoint`, `agent.restore`',
+  },
+  'checkpoint.keep': {
+    env: 'CFC_CHECKPOINT_KEEP',
+    kind: 'integer',
+    default: 5,
+    unit: 'checkpoints',
+    least: 1,
+    most: 1000,
+    doc: 'how many of each agent are kept',
+    reader: '`agent.checkpoint`',
+  },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionKey = keyof typeof options;

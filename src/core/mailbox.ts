@@ -130,6 +130,16 @@ export class Mailbox implements MessageOwner {
     this.topics = new Topics(this.#native, this.#holder, (type) => this.#typeOf(type));
   }
 
+  /** The directory of its fabric. */
+  get fabricPath(): string {
+    return this.#region.info().path;
+  }
+
+  /** Which life of the name this is. */
+  get incarnation(): number {
+    return this.#native.info().incarnation;
+  }
+
   get left(): boolean {
     return this.#left;
   }

@@ -1,7 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type OptionKey, type OptionSpec, specOf } from '../../src/index.js';
+import { root } from '../support/child.js';
 import { cli, startCli } from '../support/cli.js';
 import { openFabric, testDirectory } from '../support/fabric.js';
 import { onTerminal } from '../support/terminal.js';
@@ -49,6 +50,28 @@ async function endsFirst(way: Way, dir: string, words: string[]): Promise<unknow
   const usual = startCli(words, { dir, input: '' });
   const { code } = await set.exited;
   return { code, usualWaits: usual.process.exitCode === null };
+}
+
+/** What is to be seen of eight checkpoints of an agent that `cfc` started. */
+async function checkpointsOf<T>(
+  way: Way,
+  dir: string,
+  look: (folder: string) => T,
+): Promise<T | undefined> {
+  const script = `
+    const { Fabric } = await import(process.argv[1]);
+    const fabric = await Fabric.open('kept', { create: true });
+    const agent = await fabric.join('bob');
+    let path;
+    for (let n = 0; n < 8; n += 1) ({ path } = await agent.checkpoint({ n }));
+    console.log(path);
+    await fabric.close();
+    await Fabric.destroy('kept');`;
+  const entry = join(root, 'dist', 'index.js');
+  const env = { XDG_STATE_HOME: join(dir, 'state'), ...way.env };
+  const words = ['map', '--', process.execPath, '--input-type=module', '-e', script, entry];
+  const { stdout } = await cli(words, { dir, cwd: way.cwd, env, input: 'one\n' });
+  return look(dirname((JSON.parse(stdout) as { stdout: string }).stdout.trim()));
 }
 
 // One for each option, or this does not compile.
@@ -196,6 +219,25 @@ const proofs: Record<OptionKey, Proof> = {
     value: '1',
     look: (way, dir) => healthOfBob(way, dir, 1),
     usual: 0,
+    changed: 2,
+  },
+  'checkpoint.dir': {
+    value: '/dev/shm/cfc-test-checkpoints',
+    look: async (way, dir) => {
+      onTestFinished(() =>
+        rmSync('/dev/shm/cfc-test-checkpoints', { recursive: true, force: true }),
+      );
+      return await checkpointsOf(way, dir, (folder) =>
+        folder.startsWith('/dev/shm/cfc-test-checkp'),
+      );
+    },
+    usual: false,
+    changed: true,
+  },
+  'checkpoint.keep': {
+    value: '2',
+    look: (way, dir) => checkpointsOf(way, dir, (folder) => readdirSync(folder).length),
+    usual: 5,
     changed: 2,
   },
 };

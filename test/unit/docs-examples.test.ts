@@ -60,9 +60,10 @@ function announced(code: string): RegExp[] {
 }
 
 test.each(examples)('$name runs, and prints what it says', ({ name, code }) => {
+  const places = { CFC_DIR: testDirectory(), CFC_CHECKPOINT_DIR: testDirectory() };
   const { status, stdout, stderr } = spawnSync(tool('tsx'), [join(folder, fileOf(name))], {
     encoding: 'utf8',
-    env: { ...process.env, CFC_DIR: testDirectory(), NODE_OPTIONS: '', NO_COLOR: '1' },
+    env: { ...process.env, ...places, NODE_OPTIONS: '', NO_COLOR: '1' },
   });
 
   expect(stderr).toBe('');
