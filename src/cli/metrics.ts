@@ -18,7 +18,7 @@ interface MetricsFlags {
 interface ExportFlags {
   fabric: string;
   out: string;
-  interval: number;
+  interval?: number;
   maxSize: number;
   keep: number;
   gzip?: boolean;
@@ -110,7 +110,7 @@ function exportVerb(): Command {
   return verb('export', 'write what is measured to a file, a record a line, until it is stopped')
     .requiredOption('--out <file>', 'where to')
     .addOption(fabricOption())
-    .option('--interval <time>', 'how often', parseDuration, 5000)
+    .option('--interval <time>', 'how often (default: 5s)', parseDuration)
     .option('--max-size <bytes>', 'put the file away when it is so large, as 10M', parseSize, 10e6)
     .option('--keep <n>', 'files put away that are kept', parseCount(0, 1000), 5)
     .option('--gzip', 'compress all of those but the newest')
@@ -129,7 +129,7 @@ async function exportMetrics(flags: ExportFlags): Promise<void> {
   const { out: file, interval: intervalMs, maxSize: maxBytes, keep, retention } = flags;
   const exporter = new Exporter(fabric, {
     file,
-    intervalMs,
+    ...(intervalMs === undefined ? {} : { intervalMs }),
     maxBytes,
     keep,
     gzip: flags.gzip ?? false,

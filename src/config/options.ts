@@ -207,6 +207,24 @@ export const options = {
     doc: 'how many of each agent are kept',
     reader: '`agent.checkpoint`',
   },
+  'metrics.count': {
+    env: 'CFC_METRICS',
+    kind: 'text',
+    default: 'on',
+    choices: ['on', 'off'],
+    doc: 'whether agents count what they do',
+    reader: '`fabric.join`',
+  },
+  'metrics.intervalMs': {
+    env: 'CFC_METRICS_INTERVAL_MS',
+    kind: 'integer',
+    default: 5_000,
+    unit: 'ms',
+    least: 10,
+    most: 86_400_000,
+    doc: 'how often an exporter writes',
+    reader: '`Exporter`, `cfc metrics export`',
+  },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionKey = keyof typeof options;

@@ -1,3 +1,4 @@
+import { option } from '../config/index.js';
 import { CfcError } from '../errors.js';
 import { encode, encodeInto, PackedBodies } from './bodies.js';
 import { Counters } from './counters.js';
@@ -106,7 +107,7 @@ export class Mailbox implements MessageOwner {
     this.name = name;
     this.#region = region;
     this.#holder = {} as TakeHolder;
-    const counts = options.metrics ?? process.env.CFC_METRICS !== 'off';
+    const counts = options.metrics ?? option('metrics.count') !== 'off';
     this.#native = new native.NativeAgent(
       fabric,
       {

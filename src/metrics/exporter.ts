@@ -1,3 +1,4 @@
+import { option } from '../config/index.js';
 import { CfcError } from '../errors.js';
 import { Journal } from './journal.js';
 import { LogFile } from './log-file.js';
@@ -30,7 +31,6 @@ export interface Exported {
 }
 
 const defaults = {
-  intervalMs: 5000,
   eventsMs: 200,
   maxBytes: 10_000_000,
   keep: 5,
@@ -75,7 +75,7 @@ export class Exporter {
   constructor(fabric: Exported, { onProblem, ...options }: ExporterOptions) {
     this.#fabric = fabric;
     this.#onProblem = onProblem;
-    this.#options = { ...defaults, ...options };
+    this.#options = { ...defaults, intervalMs: option('metrics.intervalMs'), ...options };
     for (const [name, value] of Object.entries(this.#options)) {
       const least = name === 'keep' ? 0 : 1;
       if (typeof value === 'number' && !(value >= least)) {

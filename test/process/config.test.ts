@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type OptionKey, type OptionSpec, specOf } from '../../src/index.js';
 import { root } from '../support/child.js';
 import { cli, startCli } from '../support/cli.js';
-import { openFabric, testDirectory } from '../support/fabric.js';
+import { openFabric, testDirectory, until } from '../support/fabric.js';
 import { onTerminal } from '../support/terminal.js';
 
 /** How an option is set: by nothing, by the environment, or by a file in the working directory. */
@@ -52,26 +52,31 @@ async function endsFirst(way: Way, dir: string, words: string[]): Promise<unknow
   return { code, usualWaits: usual.process.exitCode === null };
 }
 
+/** What a program prints that `cfc` starts, and so with its options. */
+async function printed(way: Way, dir: string, body: string): Promise<string> {
+  const script = `
+    const { Fabric } = await import(process.argv[1]);
+    const fabric = await Fabric.open('scripted', { create: true });
+    const agent = await fabric.join('bob');
+    ${body}
+    await fabric.close();
+    await Fabric.destroy('scripted');`;
+  const entry = join(root, 'dist', 'index.js');
+  const env = { XDG_STATE_HOME: join(dir, 'state'), ...way.env };
+  const words = ['map', '--', process.execPath, '--input-type=module', '-e', script, entry];
+  const { stdout } = await cli(words, { dir, cwd: way.cwd, env, input: 'one\n' });
+  return (JSON.parse(stdout) as { stdout: string }).stdout.trim();
+}
+
 /** What is to be seen of eight checkpoints of an agent that `cfc` started. */
 async function checkpointsOf<T>(
   way: Way,
   dir: string,
   look: (folder: string) => T,
 ): Promise<T | undefined> {
-  const script = `
-    const { Fabric } = await import(process.argv[1]);
-    const fabric = await Fabric.open('kept', { create: true });
-    const agent = await fabric.join('bob');
-    let path;
-    for (let n = 0; n < 8; n += 1) ({ path } = await agent.checkpoint({ n }));
-    console.log(path);
-    await fabric.close();
-    await Fabric.destroy('kept');`;
-  const entry = join(root, 'dist', 'index.js');
-  const env = { XDG_STATE_HOME: join(dir, 'state'), ...way.env };
-  const words = ['map', '--', process.execPath, '--input-type=module', '-e', script, entry];
-  const { stdout } = await cli(words, { dir, cwd: way.cwd, env, input: 'one\n' });
-  return look(dirname((JSON.parse(stdout) as { stdout: string }).stdout.trim()));
+  const body =
+    'let path; for (let n = 0; n < 8; n += 1) ({ path } = await agent.checkpoint({ n }));';
+  return look(dirname(await printed(way, dir, `${body} console.log(path);`)));
 }
 
 // One for each option, or this does not compile.
@@ -239,6 +244,29 @@ const proofs: Record<OptionKey, Proof> = {
     look: (way, dir) => checkpointsOf(way, dir, (folder) => readdirSync(folder).length),
     usual: 5,
     changed: 2,
+  },
+  'metrics.count': {
+    value: 'off',
+    look: async (way, dir) => {
+      const body = "await agent.send('bob', 'x'); console.log(fabric.snapshot()[0].counters[name])";
+      return await printed(way, dir, `const name = 'messages.sent'; ${body};`);
+    },
+    usual: '1',
+    changed: '0',
+  },
+  'metrics.intervalMs': {
+    value: '20',
+    look: async (way, dir) => {
+      await withBob(dir, 1);
+      const [quick, usual] = [join(way.cwd, 'quick'), join(way.cwd, 'usual')];
+      startCli(['metrics', 'export', '--out', quick], { dir, ...way });
+      startCli(['metrics', 'export', '--out', usual], { dir });
+      const samples = (file: string) =>
+        existsSync(file) ? readFileSync(file, 'utf8').split('inbox.size').length : 0;
+      await until(() => samples(quick) >= 6);
+      return samples(usual) < samples(quick);
+    },
+    changed: true,
   },
 };
 

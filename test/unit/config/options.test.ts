@@ -16,7 +16,7 @@ describe('The table of options', () => {
     const variables = specs.map(([, { env }]) => env);
     expect(new Set(variables).size).toBe(variables.length);
     for (const [key, { env }] of specs) {
-      if (/^(ALERT_\w+|CHECK_INTERVAL|NO_COLOR)$/.test(env)) continue;
+      if (/^(ALERT_\w+|CHECK_INTERVAL|CFC_METRICS|NO_COLOR)$/.test(env)) continue;
       const words = key.replace(/[A-Z]/g, (letter) => `_${letter}`).replace('.', '_');
       expect(env).toBe(`CFC_${words.toUpperCase()}`);
     }
