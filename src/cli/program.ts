@@ -6,6 +6,7 @@ import { benchVerb } from './bench.js';
 import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { coreVerb } from './core.js';
 import { configVerb } from './config.js';
+import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { createVerb, destroyVerb } from './create.js';
 import { demoVerb } from './demo.js';
 import { downVerb } from './down.js';
