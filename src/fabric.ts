@@ -1,5 +1,7 @@
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
+import { Pool, type PoolTemplate } from './agents/pool.js';
 import { RightsTable, type RightVerb } from './agents/rights.js';
+import { startAgents } from './agents/start.js';
 import { option } from './config/index.js';
 import { metricKinds } from './core/counters.js';
 import {
@@ -424,7 +426,31 @@ export class Fabric implements AsyncDisposable {
     verb: 'pause' | 'resume' | 'stop',
     { graceMs = defaultGraceMs, kill = false }: { graceMs?: number; kill?: boolean } = {},
   ): void {
+    this.requireRight('stop', { target: name });
     this.#region.control(name, verb === 'stop' && kill ? 'kill' : verb, graceMs);
+  }
+
+  /**
+   * Agents of one kind that are started before they are needed: `pool.take()` gives one at once.
+   * They are named `pool-1`, `pool-2`, …; of two pools of a fabric one needs another `prefix`.
+   *
+   * @param options.size how many wait; default the option `pool.size`, 20
+   * @throws {CfcError} `ERR_CFC_USAGE`
+   */
+  pool(
+    template: PoolTemplate,
+    { size = option('pool.size'), prefix = 'pool' }: { size?: number; prefix?: string } = {},
+  ): Pool {
+    return new Pool({
+      size,
+      prefix,
+      start: (names) =>
+        startAgents(
+          this,
+          names.map((name) => ({ ...template, name })),
+        ),
+      end: (name) => this.#endAndForget(name),
+    });
   }
 
   /**
@@ -475,6 +501,23 @@ export class Fabric implements AsyncDisposable {
    */
   check(): void {
     this.#region.check();
+  }
+
+  async #endAndForget(name: string): Promise<void> {
+    try {
+      this.#region.control(name, 'kill', 0);
+    } catch {
+      // It has ended already, or ends.
+    }
+    for (;;) {
+      try {
+        this.#region.forgetAgent(name);
+        return;
+      } catch (error) {
+        if (!(error instanceof CfcError) || error.code !== 'ERR_CFC_LEASE_HELD') return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   /** Leaves with every agent of this object, and unmaps. */

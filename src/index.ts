@@ -23,6 +23,7 @@ export {
 export type { GroupAddress } from './agents/group-address.js';
 export type { GroupReceipt, Refusal } from './agents/group-send.js';
 export type { MessageBatch } from './agents/message-stream.js';
+export type { Pool, PoolStatistics, PoolTemplate } from './agents/pool.js';
 export { type PublishOptions, PublishReceipt } from './agents/publisher.js';
 export type { RightVerb } from './agents/rights.js';
 export { type BatchOptions, type Route, type SendOptions, SendReceipt } from './agents/send.js';

@@ -52,6 +52,7 @@ export interface StartedAgent {
 export interface StartTarget {
   readonly name: string;
   info(): { path: string };
+  requireRight?(verb: 'spawn'): void;
 }
 
 /**
@@ -72,6 +73,7 @@ export function startAgents(fabric: StartTarget, starts: readonly AgentStart[]):
     if (command.length === 0) throw new CfcError('ERR_CFC_USAGE', { agent: name, command });
   }
   if (starts.length === 0) return [];
+  fabric.requireRight?.('spawn');
   const program = findNativeProgram();
   const dir = dirname(fabric.info().path);
   const argumentLists = starts.map((start, index) => [

@@ -60,6 +60,7 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
   const made = !exists(flags.fabric);
   const fabric = await Fabric.open(flags.fabric, { create: true });
   try {
+    fabric.requireRight('spawn');
     const start = startOf(name, command, flags);
     if (flags.detach) await detach(fabric, start, flags);
     else await attend(fabric, start, { made, named });

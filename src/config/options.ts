@@ -225,6 +225,16 @@ export const options = {
     doc: 'how often an exporter writes',
     reader: '`Exporter`, `cfc metrics export`',
   },
+  'pool.size': {
+    env: 'CFC_POOL_SIZE',
+    kind: 'integer',
+    default: 20,
+    unit: 'agents',
+    least: 1,
+    most: 10_000,
+    doc: 'how many agents a pool keeps waiting',
+    reader: '`fabric.pool`',
+  },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionKey = keyof typeof options;

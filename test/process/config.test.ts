@@ -268,6 +268,16 @@ const proofs: Record<OptionKey, Proof> = {
     },
     changed: true,
   },
+  'pool.size': {
+    value: '2',
+    look: async (way, dir) => {
+      const open = "const pool = fabric.pool({ command: ['sleep', '60'] });";
+      const look = 'const { idle, starting } = pool.statistics(); console.log(idle + starting);';
+      return await printed(way, dir, `${open} ${look} await pool.close();`);
+    },
+    usual: '20',
+    changed: '2',
+  },
 };
 
 describe.each(Object.entries(proofs) as [OptionKey, Proof][])('%s', (key, proof) => {
