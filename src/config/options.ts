@@ -263,11 +263,19 @@ export function closestOption(text: string): OptionKey | undefined {
   return optionKeys.find((one) => options[one].env === variable);
 }
 
-/** Variables beside the options that cfc itself or its tests set. */
+/** Variables beside the options: what cfc itself or its tests set, and the limits of alerts. */
 export const otherVariables: readonly string[] = [
   'CFC_LEASE',
   'CFC_FAIL_AT',
   'CFC_EVIDENCE',
   'CFC_COVERAGE',
   'CFC_FUZZ_RUNS',
+  'ALERT_COORDINATION_TIME_MS',
+  'ALERT_DELIVERY_RATE_PCT',
+  'ALERT_MEMORY_GROWTH_PCT',
+  'ALERT_FD_GROWTH',
+  'ALERT_ERROR_RATE_PCT',
+  'ALERT_QUEUE_DEPTH',
+  'ALERT_WINDOW_SECONDS',
+  'ALERT_COOLDOWN_SECONDS',
 ];
