@@ -21,7 +21,7 @@ describe('A pool', () => {
     await full();
     const names = [await pool.take(), pool.tryTake()];
 
-    expect(names).toEqual(['pool-1', 'pool-2']);
+    expect(new Set(names).size).toBe(2);
     const agents = fabric.snapshot().filter(({ name }) => names.includes(name));
     expect(agents.map(({ role, liveness }) => `${role} ${liveness}`)).toEqual([
       'helper alive',
@@ -76,9 +76,10 @@ describe('A pool', () => {
 
   test('leaves nothing when it closes, and tells who waits', async () => {
     const { fabric, dir, pool } = await withPool(3);
-    await Promise.all(range(3).map(() => pool.take()));
+    const taken = await Promise.all(range(3).map(() => pool.take()));
+    for (let more = pool.tryTake(); more !== undefined; more = pool.tryTake()) taken.push(more);
     const late = failureOf(pool.take());
-    for (const name of ['pool-1', 'pool-2', 'pool-3']) pool.discard(name);
+    for (const name of taken) pool.discard(name);
     await pool.close();
 
     expect((await late).code).toBe('ERR_CFC_MAILBOX_CLOSED');
