@@ -6,8 +6,10 @@
     'core_sources': [
       'native/core/agent.cc',
       'native/core/agent_forward.cc',
+      'native/core/agent_dead.cc',
       'native/core/agent_receive.cc',
       'native/core/agent_send.cc',
+      'native/core/dead_letters.cc',
       'native/core/directory.cc',
       'native/core/fabric_files.cc',
       'native/core/fabric_peers.cc',
@@ -22,6 +24,7 @@
       'native/core/process_usage.cc',
       'native/core/reaper.cc',
       'native/core/region.cc',
+      'native/core/seen_keys.cc',
       'native/core/slab.cc',
       'native/core/topic_peers.cc',
       'native/core/topic_publish.cc',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Agent, type AgentState, agentStates } from './agents/agent.js';
 import { Pool, type PoolTemplate } from './agents/pool.js';
 import { RightsTable, type RightVerb } from './agents/rights.js';
@@ -5,6 +6,7 @@ import { startAgents } from './agents/start.js';
 import { option } from './config/index.js';
 import { metricKinds } from './core/counters.js';
 import {
+  type DeadLetter,
   type MessageTrace,
   type PeekedMessage,
   parseMessageId,
@@ -18,7 +20,7 @@ import {
   type SweepReport,
 } from './core/native.js';
 import { Region } from './core/region.js';
-import { CfcError } from './errors.js';
+import { CfcError, type CfcErrorCode } from './errors.js';
 import { Sampler, type SamplerOptions } from './metrics/sampler.js';
 import type { Rights } from './topology/rights.js';
 import type { Topology } from './topology/topology.js';
@@ -47,6 +49,11 @@ export interface FabricCapacity {
   topicCells?: number;
   /** Subscribers of one topic at a time. At most 2,304. */
   topicSubscribers?: number;
+  /**
+   * How often a message is delivered before it is a dead letter: 1 to 14, or 0 for no limit. Default
+   * 5.
+   */
+  attemptLimit?: number;
 }
 
 /**
@@ -146,6 +153,13 @@ export interface AgentSnapshot {
   joinedAt: Date;
   /** Its counters and gauges by name; histograms are read by `Region.readHistogram`. */
   counters: Readonly<Record<string, number>>;
+}
+
+/** What became of dead letters that were to be sent again. */
+export interface RedriveResult {
+  redriven: { id: string; to: string; sentAs: string }[];
+  /** They stay dead letters. */
+  refused: { id: string; to: string; code: CfcErrorCode }[];
 }
 
 const defaultGraceMs = 5_000;
@@ -342,6 +356,58 @@ export class Fabric implements AsyncDisposable {
   topicLog(topic: string, max = 4096): { from: string; body: string }[] {
     const read = this.#region.readTopic(topic, { position: -1, aborted: 0 }, max);
     return (read?.bodies ?? []).map((body, i) => ({ from: read?.from[i] ?? '', body }));
+  }
+
+  /**
+   * Messages that were not processed in as many attempts as they may have, or not in their time,
+   * oldest first. They stay until they are sent again or dropped.
+   *
+   * @param name whose they were; default: everybody's
+   */
+  deadLetters(name?: string): DeadLetter[] {
+    return this.#region.deadLetters(name);
+  }
+
+  /**
+   * Sends dead letters again, each to whom it was sent, as from who sent it, as a new message with
+   * attempts of its own. One that is not accepted now stays a dead letter.
+   *
+   * @param name whose they were; default: everybody's
+   * @returns what was sent, and what was refused and why
+   */
+  async redrive(name?: string): Promise<RedriveResult> {
+    const result: RedriveResult = { redriven: [], refused: [] };
+    const letters = this.deadLetters(name);
+    if (letters.length === 0) return result;
+    await using visitor = await this.join(`redrive-${process.pid}-${randomUUID().slice(0, 8)}`, {
+      mailboxCells: 8,
+    });
+    for (const { message } of letters) {
+      const { id, to } = message;
+      try {
+        const sentAs = visitor.redrive(id);
+        if (sentAs !== undefined) result.redriven.push({ id, to, sentAs });
+      } catch (error) {
+        if (!(error instanceof CfcError)) throw error;
+        result.refused.push({ id, to, code: error.code });
+      }
+    }
+    return result;
+  }
+
+  /**
+   * Drops dead letters for good. The messages stay counted as dead-lettered.
+   *
+   * @param name whose they were; default: everybody's
+   * @returns how many
+   */
+  dropDead(name?: string): number {
+    let dropped = 0;
+    for (const { message } of this.deadLetters(name)) {
+      const { uid, number } = message.facts;
+      if (this.#region.dropDead(uid, number)) dropped += 1;
+    }
+    return dropped;
   }
 
   /**

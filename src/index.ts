@@ -114,6 +114,7 @@ export {
 export type { Counter, Gauge, Histogram } from './core/counters.js';
 export {
   type BodyKind,
+  type DeadLetter,
   type Message,
   type MessageTrace,
   type PeekedMessage,
@@ -133,6 +134,7 @@ export {
   type JoinOptions,
   type Liveness,
   type OpenOptions,
+  type RedriveResult,
 } from './fabric.js';
 export {
   type AgentLimits,

@@ -22,6 +22,8 @@ Napi::Object Constants(Napi::Env env) {
   out.Set("maxBodyBytes", static_cast<double>(kMaxBodyBytes));
   out.Set("inlineBytes", static_cast<uint32_t>(kInlineBytes));
   out.Set("maxLaneCells", kMaxLaneCells);
+  out.Set("hopShift", kHopShift);
+  out.Set("hopLimit", kHopLimit);
   out.Set("blockValues", kBlockValues);
   out.Set("predefinedMetrics", kPredefined);
   out.Set("sampleColumns", static_cast<uint32_t>(kSampleColumns));

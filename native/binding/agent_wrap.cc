@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "convert.h"
+#include "core/seen_keys.h"
 
 namespace cfc::binding {
 namespace {
@@ -19,6 +20,9 @@ constexpr uint32_t kReceiptBit = 64;
 constexpr uint32_t kCorrelatesBit = 128;
 constexpr uint32_t kOnlyIfIdleBit = 256;
 constexpr uint32_t kWaitsBit = 512;
+constexpr uint32_t kExpiresBit = 1024;
+constexpr uint32_t kKeyedBit = 2048;
+constexpr uint32_t kHopsShift = 16;
 
 constexpr size_t kMostTypes = 4096;  // remembered at a time
 
@@ -52,6 +56,8 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::Ack>("ack"),
                       InstanceMethod<&AgentWrap::AckMany>("ackMany"),
                       InstanceMethod<&AgentWrap::Nack>("nack"),
+                      InstanceMethod<&AgentWrap::Release>("release"),
+                      InstanceMethod<&AgentWrap::Redrive>("redrive"),
                       InstanceMethod<&AgentWrap::HandOver>("handOver"),
                       InstanceMethod<&AgentWrap::Forward>("forward"),
                       InstanceMethod<&AgentWrap::Forwarded>("forwarded"),
@@ -221,8 +227,10 @@ bool AgentWrap::BodyOf(const Napi::Value& value, size_t* offset, std::string_vie
   return true;
 }
 
-// From info[at]: options, type, and for an answer the id of what it answers.
-Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoing* message) {
+// From info[at]: options, type, and for an answer the id of what it answers. info[ttl_at]: how many
+// milliseconds it may wait.
+Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, size_t ttl_at,
+                               Outgoing* message) {
   const uint32_t options = info[at].As<Napi::Number>().Uint32Value();
   const uint32_t type = info[at + 1].As<Napi::Number>().Uint32Value();
   if (type >= types_.size()) return Status::kInvalid;
@@ -235,13 +243,19 @@ Status AgentWrap::FillOutgoing(const Napi::CallbackInfo& info, size_t at, Outgoi
                                                   : FullPolicy::kReject;
   message->wants_receipt = options & kReceiptBit;
   message->waits = options & kWaitsBit;
+  message->hops = static_cast<uint8_t>(std::min(options >> kHopsShift, kHopLimit));
   if (options & kCorrelatesBit)
     message->correlation = {ToCount(info[at + 2]), ToCount(info[at + 3])};
+  if (options & kExpiresBit) {
+    message->expires_at_ms =
+        static_cast<uint64_t>(MonotonicNs() / 1'000'000) + ToCount(info[ttl_at]);
+  }
+  if (options & kKeyedBit) message->key = HashKey(ToText(info[ttl_at + 1]));
   return Status::kOk;
 }
 
-// trySend(route, body, options, type, correlationUid?, correlationNumber?): the message's number,
-// or a negative status
+// trySend(route, body, options, type, correlationUid?, correlationNumber?, ttlMs?, key?): the
+// message's number, or a negative status
 Napi::Value AgentWrap::TrySend(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
@@ -249,7 +263,7 @@ Napi::Value AgentWrap::TrySend(const Napi::CallbackInfo& info) {
   Outgoing message;
   size_t offset;
   scratch_.clear();
-  Status status = FillOutgoing(info, 2, &message);
+  Status status = FillOutgoing(info, 2, 6, &message);
   if (status == Status::kOk && !BodyOf(info[1], &offset, &message.body)) status = Status::kInvalid;
   if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
   if (offset != std::string::npos) message.body = {scratch_.data() + offset, message.body.size()};
@@ -260,8 +274,8 @@ Napi::Value AgentWrap::TrySend(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, static_cast<double>(receipt.id.number));
 }
 
-// trySendBatch(route, bodies, kinds: Uint8Array, options, type, numbers: Float64Array): a status
-// (negative, or 0); numbers[0] becomes how many were accepted, then the numbers of those
+// trySendBatch(route, bodies, kinds: Uint8Array, options, type, numbers: Float64Array, ttlMs?): a
+// status (negative, or 0); numbers[0] becomes how many were accepted, then the numbers of those
 Napi::Value AgentWrap::TrySendBatch(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
@@ -275,7 +289,7 @@ Napi::Value AgentWrap::TrySendBatch(const Napi::CallbackInfo& info) {
     return Napi::Number::New(env, Negative(Status::kInvalid));
   }
   Outgoing common;
-  Status status = FillOutgoing(info, 3, &common);
+  Status status = FillOutgoing(info, 3, 6, &common);
   if (status != Status::kOk) return Napi::Number::New(env, Negative(status));
   std::vector<Outgoing> messages(count, common);
   std::vector<size_t> offsets(count);
@@ -307,8 +321,8 @@ Status AgentWrap::SendAll(cfc::Route* route, const std::vector<Outgoing>& messag
 }
 
 // trySendPacked(route, bytes: Uint8Array, lengths: Uint32Array, kinds: Uint8Array, count, options,
-// type, numbers): the same, of bodies that lie in `bytes` one after the other, each from a multiple
-// of 8 on. Several times quicker for small ones: no call per body.
+// type, numbers, ttlMs?): the same, of bodies that lie in `bytes` one after the other, each from a
+// multiple of 8 on. Several times quicker for small ones: no call per body.
 Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
@@ -319,7 +333,7 @@ Napi::Value AgentWrap::TrySendPacked(const Napi::CallbackInfo& info) {
   const uint32_t count = info[4].As<Napi::Number>().Uint32Value();
   auto numbers = info[7].As<Napi::Float64Array>();
   Outgoing common;
-  Status status = FillOutgoing(info, 5, &common);
+  Status status = FillOutgoing(info, 5, 8, &common);
   if (status == Status::kOk && (lengths.ElementLength() < count || kinds.ElementLength() < count ||
                                 numbers.ElementLength() < size_t{count} + 1)) {
     status = Status::kInvalid;

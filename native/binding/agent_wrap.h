@@ -70,6 +70,8 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value Ack(const Napi::CallbackInfo& info);
   Napi::Value AckMany(const Napi::CallbackInfo& info);
   Napi::Value Nack(const Napi::CallbackInfo& info);
+  Napi::Value Release(const Napi::CallbackInfo& info);
+  Napi::Value Redrive(const Napi::CallbackInfo& info);
   Napi::Value HandOver(const Napi::CallbackInfo& info);
   Napi::Value Forward(const Napi::CallbackInfo& info);
   Napi::Value Forwarded(const Napi::CallbackInfo& info);
@@ -107,7 +109,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
     bool expected = false;  // its events wake the loop
   };
 
-  Status FillOutgoing(const Napi::CallbackInfo& info, size_t from, Outgoing* message);
+  Status FillOutgoing(const Napi::CallbackInfo& info, size_t at, size_t ttl_at, Outgoing* message);
   Status SendAll(cfc::Route* route, const std::vector<Outgoing>& messages, double* numbers);
   // Where a body is for as long as a call lasts: the bytes themselves, or text encoded into
   // scratch_ from `offset` on.

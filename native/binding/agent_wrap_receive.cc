@@ -161,7 +161,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
   size_t bytes = 0;
   while (count < most) {
     Delivery& delivery = taken_[count];
-    status = agent_.TryTake(filter, &delivery);
+    status = agent_.TryTake(filter, &delivery, nullptr, /*more=*/count > 0);
     if (status != Status::kOk) break;
     ++count;
     bytes += (size_t{delivery.body_bytes} + 7) & ~size_t{7};
@@ -181,7 +181,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
       continue;
     }
     if (copied != Status::kOk) {  // taken back meanwhile, or no memory: it comes again
-      agent_.Nack(delivery.token, 0);
+      agent_.Release(delivery.token);
       continue;
     }
     double* const row = table_ + size_t{delivered} * kColumns;
@@ -236,14 +236,37 @@ Napi::Value AgentWrap::AckMany(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), lost);
 }
 
-// nack(lease, delayMs): a status
+// nack(lease, delayMs, reason): a status
 Napi::Value AgentWrap::Nack(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LeaseToken* const token = LeaseAt(index);
   if (!token) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
-  const Status status = agent_.Nack(*token, ToUint32(info[1]));
+  const Status status = agent_.Nack(*token, ToUint32(info[1]), ToText(info[2]));
   ForgetLease(index);
   return Napi::Number::New(info.Env(), Negative(status));
+}
+
+// release(lease): gives back what nobody looked at; a status
+Napi::Value AgentWrap::Release(const Napi::CallbackInfo& info) {
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const LeaseToken* const token = LeaseAt(index);
+  if (!token) return Napi::Number::New(info.Env(), Negative(Status::kLeaseLost));
+  const Status status = agent_.Release(*token);
+  ForgetLease(index);
+  return Napi::Number::New(info.Env(), Negative(status));
+}
+
+// redrive(uid, number): sends that dead letter again; the new message's number, or a negative
+// status (kEmpty: it is gone, or somebody has it)
+Napi::Value AgentWrap::Redrive(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
+  const MessageId id = {static_cast<uint64_t>(ToDouble(info[0])),
+                        static_cast<uint64_t>(ToDouble(info[1]))};
+  MessageId sent;
+  const Status status = agent_.Redrive(id, &sent);
+  return Napi::Number::New(
+      env, status == Status::kOk ? static_cast<double>(sent.number) : Negative(status));
 }
 
 // handOver(lease): from this process to the agent; a status
@@ -304,8 +327,8 @@ Napi::Value AgentWrap::HandOver(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), Negative(status));
 }
 
-// settleHeld(uid, number, ack, delayMs): acks or nacks a message that an earlier process of this
-// agent took; a status (kEmpty: no such message)
+// settleHeld(uid, number, ack, delayMs, reason): acks or nacks a message that an earlier process of
+// this agent took; a status (kEmpty: no such message)
 Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!owner_) return Napi::Number::New(env, Negative(Status::kClosed));
@@ -319,8 +342,9 @@ Napi::Value AgentWrap::SettleHeld(const Napi::CallbackInfo& info) {
       if (status == Status::kEmpty) break;
       if (status != Status::kOk || kind != CellKind::kHeld) continue;
       if (delivery.id.uid != uid || delivery.id.number != number) continue;
-      const Status settled = ToBool(info[2]) ? agent_.Ack(delivery.token)
-                                             : agent_.Nack(delivery.token, ToUint32(info[3]));
+      const Status settled = ToBool(info[2])
+                                 ? agent_.Ack(delivery.token)
+                                 : agent_.Nack(delivery.token, ToUint32(info[3]), ToText(info[4]));
       return Napi::Number::New(env, Negative(settled));
     }
   }

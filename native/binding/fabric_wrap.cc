@@ -41,6 +41,12 @@ FabricOptions ToOptions(const Napi::Value& value) {
   read("maxTopics", &options.max_topics);
   read("topicCells", &options.topic_cells);
   read("topicSubscribers", &options.topic_subscribers);
+  const Napi::Value limit = object.Get("attemptLimit");
+  if (limit.IsNumber()) {  // here zero means something: none
+    const double number = limit.As<Napi::Number>().DoubleValue();
+    options.attempt_limit =
+        number >= 0 && number <= kMaxAttempt ? static_cast<uint32_t>(number) : kMaxAttempt + 1;
+  }
   return options;
 }
 
@@ -93,6 +99,8 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
                       InstanceMethod<&FabricWrap::Peek>("peek"),
                       InstanceMethod<&FabricWrap::Clear>("clear"),
                       InstanceMethod<&FabricWrap::Trace>("trace"),
+                      InstanceMethod<&FabricWrap::DeadLetters>("deadLetters"),
+                      InstanceMethod<&FabricWrap::DropDead>("dropDead"),
                       InstanceMethod<&FabricWrap::Control>("control"),
                       InstanceMethod<&FabricWrap::Forget>("forget"),
                       InstanceMethod<&FabricWrap::LastLines>("lastLines"),
@@ -229,6 +237,7 @@ Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
   out.Set("topicSubscribers", options.topic_subscribers);
   out.Set("slabMaxBytes", static_cast<double>(options.slab_max_bytes));
   out.Set("senderSlabBytes", static_cast<double>(options.sender_slab_bytes));
+  out.Set("attemptLimit", options.attempt_limit);
   out.Set("sharedBytes", static_cast<double>(fabric_->SharedBytes()));
   return out;
 }
@@ -369,8 +378,21 @@ Napi::Value FabricWrap::Census(const Napi::CallbackInfo& info) {
   LaneCensus total;
   double acked = 0;
   uint32_t boxes_claimed = 0, boxes_owned = 0;
+  uint32_t letters = 0;
+  const uint64_t letters_ref = fabric_->words().dead_letters.load();
   fabric_->mail().ForEach([&](const MailboxView& view) {
     const BoxKind kind = BoxKindOf(view.words->word.load());
+    if (letters_ref != 0 && view.box == MailboxRefBox(letters_ref)) {
+      // What lies there is copies: the messages themselves are counted where they died.
+      for (const Lane& lane : view.lanes) {
+        const LaneCensus census = lane.Census();
+        letters += census.ready + census.leased;
+        total.claimed += census.claimed;
+        total.quarantined += census.quarantined;
+      }
+      boxes_claimed += kind == BoxKind::kClaimed;
+      return;
+    }
     boxes_claimed += kind == BoxKind::kClaimed;
     boxes_owned += kind == BoxKind::kOwned;
     for (const Lane& lane : view.lanes) {
@@ -424,6 +446,7 @@ Napi::Value FabricWrap::Census(const Napi::CallbackInfo& info) {
   out.Set("aborted", total.aborted);
   out.Set("dropped", total.dropped);
   out.Set("deadLettered", total.dead_lettered);
+  out.Set("deadLetters", letters);
   out.Set("mailboxesOwned", boxes_owned);
   out.Set("mailboxesClaimed", boxes_claimed);
   out.Set("slotsLive", slots_live);

@@ -74,6 +74,8 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value LastLines(const Napi::CallbackInfo& info);
   Napi::Value History(const Napi::CallbackInfo& info);
   Napi::Value Sends(const Napi::CallbackInfo& info);
+  Napi::Value DeadLetters(const Napi::CallbackInfo& info);
+  Napi::Value DropDead(const Napi::CallbackInfo& info);
   Napi::Value Sweep(const Napi::CallbackInfo& info);
   Napi::Value Check(const Napi::CallbackInfo& info);
   Napi::Value Census(const Napi::CallbackInfo& info);

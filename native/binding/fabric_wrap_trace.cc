@@ -1,10 +1,13 @@
-// Looking for one message, and dropping many: what people do to other agents' mailboxes.
+// Looking for one message, and dropping many: what people do to other agents' mailboxes, and to
+// what died there.
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "convert.h"
 #include "core/agent.h"
+#include "core/dead_letters.h"
 #include "core/directory.h"
 #include "core/trace.h"
 #include "fabric_wrap.h"
@@ -35,7 +38,7 @@ namespace {
 
 constexpr uint32_t kMostTraced = 1000;
 
-// {state, row, from, type, to, pid}; undefined where the worker is being terminated
+// {state, row, from, type, to, reason?, pid}; undefined where the worker is being terminated
 Napi::Value ToObject(Napi::Env env, Fabric& fabric, const TraceReport& report) {
   Napi::Object out = Napi::Object::New(env);
   auto row = Napi::Float64Array::New(env, kColumns);
@@ -47,8 +50,13 @@ Napi::Value ToObject(Napi::Env env, Fabric& fabric, const TraceReport& report) {
   out.Set("type", ToValue(env, report.message.Type()));
   const AgentDirectory directory(&fabric);
   AgentRecord agent;
-  out.Set("to", directory.Read(report.entry, &agent) ? ToValue(env, agent.Name())
-                                                     : Napi::String::New(env, ""));
+  if (report.is_letter) {
+    out.Set("to", ToValue(env, report.letter.To()));
+    out.Set("reason", ToValue(env, report.letter.Reason()));
+  } else {
+    out.Set("to", directory.Read(report.entry, &agent) ? ToValue(env, agent.Name())
+                                                       : Napi::String::New(env, ""));
+  }
   const Slot* const slot = fabric.SlotAt(OwnerSlot(report.holder));
   out.Set("pid", slot ? static_cast<double>(slot->pid.load()) : 0);
   return out;
@@ -109,6 +117,62 @@ Napi::Value FabricWrap::Sends(const Napi::CallbackInfo& info) {
     out.Set(out.Length(), sent);
   }
   return out;
+}
+
+// deadLetters(most, name): [{row, from, type, body, to, reason, cause, attempts, diedAtMs}], oldest
+// first, of that recipient or ('') of all
+Napi::Value FabricWrap::DeadLetters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  if (!fabric_) return out;
+  const uint32_t most = ToUint32(info[0]);
+  const std::string name = ToText(info[1]);
+  const cfc::DeadLetters letters(fabric_.get());
+  DeadLetter letter;
+  for (uint64_t nth = 0; out.Length() < most; ++nth) {
+    const Status status = letters.Peek(nth, &letter);
+    if (status == Status::kEmpty) break;
+    if (status != Status::kOk || (!name.empty() && letter.To() != name)) continue;
+    std::unique_ptr<char[]> bytes;
+    if (letters.CopyBody(letter, &bytes) != Status::kOk) continue;  // it went while we looked
+    auto body = Napi::ArrayBuffer::New(env, letter.body_bytes);
+    auto row = Napi::Float64Array::New(env, kColumns);
+    if (body.IsEmpty() || row.IsEmpty()) return out;  // the worker is being terminated
+    if (letter.body_bytes != 0) std::memcpy(body.Data(), bytes.get(), letter.body_bytes);
+    FillRow(row.Data(), letter.message);
+    row[kBodyBytes] = letter.body_bytes;
+    row[kAttemptColumn] = letter.attempts;
+    row[kLaneColumn] = letter.lane;
+    Napi::Object message = Napi::Object::New(env);
+    message.Set("row", row);
+    message.Set("from", ToValue(env, letter.message.From()));
+    message.Set("type", ToValue(env, letter.message.Type()));
+    message.Set("body", body);
+    message.Set("to", ToValue(env, letter.To()));
+    message.Set("reason", ToValue(env, letter.Reason()));
+    message.Set("cause", static_cast<double>(letter.cause));
+    message.Set("diedAtMs", static_cast<double>(letter.died_at_ms));
+    out.Set(out.Length(), message);
+  }
+  return out;
+}
+
+// dropDead(uid, number): a status (kEmpty: it is gone, or somebody has it)
+Napi::Value FabricWrap::DropDead(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Failure failure;
+  Status status = Register(&failure);
+  if (status != Status::kOk) {
+    ThrowFailure(env, status, failure);
+    return env.Undefined();
+  }
+  const MessageId id = {static_cast<uint64_t>(ToDouble(info[0])),
+                        static_cast<uint64_t>(ToDouble(info[1]))};
+  cfc::DeadLetters letters(fabric_.get());
+  DeadLetter letter;
+  status = letters.Take(participant_.get(), id, &letter);
+  if (status == Status::kOk) status = letters.Settle(participant_.get(), letter, kDropped);
+  return Napi::Number::New(env, Negative(status));
 }
 
 }  // namespace cfc::binding

@@ -25,6 +25,7 @@ enum Column : uint32_t {
   kFromColumn,
   kTypeColumn,
   kLeaseColumn,
+  kExpiresAtMsColumn,
   kColumns
 };
 
@@ -41,6 +42,7 @@ inline void FillRow(double* row, const Delivery& delivery) noexcept {
   row[kSentAtMsColumn] = static_cast<double>(delivery.sent_at_ns) / 1e6;
   row[kCorrelationUidColumn] = static_cast<double>(delivery.correlation.uid);
   row[kCorrelationNumberColumn] = static_cast<double>(delivery.correlation.number);
+  row[kExpiresAtMsColumn] = static_cast<double>(delivery.expires_at_ms);
 }
 
 }  // namespace cfc::binding

@@ -73,6 +73,7 @@ FabricOptions SizeFor(const Job& job, const OutputSize& output, uint64_t free_by
   options.max_agents = agents;
   options.max_participants = 2 * agents + 64;  // the dead keep their slots until they are mended
   options.mailbox_cells = 64;
+  options.attempt_limit = 0;  // --retries says how many deaths a task survives
   options.mail_segment_bytes = agents > 128 ? 4u << 20 : 1u << 20;
   options.slab_max_bytes =
       4 * (job.workers + kWaiting) * (output.chunk_bytes + (256u << 10)) + (256u << 20);

@@ -23,6 +23,8 @@
 
 namespace cfc {
 
+enum class DeathCause : uint8_t;  // dead_letters.h
+
 // What a send does where the lane is full. kOnlyIfIdle: where it holds anything at all, so that of
 // two that send to an idle agent at once, one is refused.
 enum class FullPolicy : uint8_t { kReject, kDropOldest, kOnlyIfIdle };
@@ -44,6 +46,10 @@ struct Outgoing {
   MessageId correlation = {};
   bool wants_receipt = false;  // ring us when it is settled
   bool waits = false;          // where there is no room its sender waits: that is no refusal yet
+  uint64_t expires_at_ms = 0;  // monotonic; 0: never. Past it, it is a dead letter
+  uint64_t key = 0;            // HashKey; a repeat of one that was acked is dropped. 0: none
+  uint8_t hops = 0;            // how often it was handed on; at kHopLimit: kHopsSpent
+  std::string_view from = {};  // a dead letter's sender; else us
 };
 
 // What a sender is told: the id, and where the message stands until it is settled.
@@ -60,6 +66,7 @@ struct LeaseToken {
   LaneIndex lane = kWorkLane;
   uint64_t position = 0;
   uint64_t word = 0;
+  uint64_t key = 0;
 };
 
 // A leased message. Small bodies are in it; larger ones are copied out by CopyBody.
@@ -69,21 +76,24 @@ struct Delivery {
   uint64_t sequence = 0;
   uint64_t sent_at_ns = 0;
   MessageId correlation;
-  uint32_t attempt = 0;  // 0: first delivery; more: redelivered
+  uint64_t expires_at_ms = 0;  // only with kFlagExpires
+  uint64_t key = 0;            // 0: none
+  uint32_t attempt = 0;        // 0: first delivery; more: redelivered
   uint32_t body_bytes = 0;
   BodyKind kind = BodyKind::kBytes;
   uint8_t flags = 0;
   uint8_t from_bytes = 0;
   uint8_t type_bytes = 0;
+  uint8_t key_bytes = 0;
   ChunkRef chunk = 0;
   alignas(8) char payload[kInlineBytes] = {};
 
-  std::string_view From() const noexcept { return {payload, from_bytes}; }
-  std::string_view Type() const noexcept { return {payload + from_bytes, type_bytes}; }
+  std::string_view From() const noexcept { return {payload + key_bytes, from_bytes}; }
+  std::string_view Type() const noexcept { return {payload + key_bytes + from_bytes, type_bytes}; }
   bool BodyIsInline() const noexcept { return chunk == 0; }
   // Only if BodyIsInline().
   std::string_view InlineBody() const noexcept {
-    return {payload + from_bytes + type_bytes, body_bytes};
+    return {payload + key_bytes + from_bytes + type_bytes, body_bytes};
   }
 };
 
@@ -156,7 +166,7 @@ class Agent {
   // Finds the recipient anew if the route is empty or stale. kNoAgent.
   Status Resolve(Route* route) noexcept;
   // Never waits. receipt may be null. kFull, kSlabFull, kNoAgent, kClosed, kTooLarge, kNoSpace,
-  // kQuota, kForked.
+  // kQuota, kHopsSpent, kForked.
   Status TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
   // Waits for room until the deadline: kTimedOut.
   Status Send(Route* route, const Outgoing& message, Deadline deadline, Receipt* receipt) noexcept;
@@ -206,8 +216,12 @@ class Agent {
   // ---- receiving
 
   // Never waits. kEmpty (delay_ms says when a delayed message is due, 0: none), kFull (as much is
-  // leased as may be), kOk.
-  Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr) noexcept;
+  // leased as may be), kOk. What was delivered too often, or came too late, is put away on the way.
+  // more: the caller has others of this batch already. Then a message that was given back twice is
+  // left for the next time, so that it comes alone: should it kill its reader, it takes no others
+  // with it.
+  Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr,
+                 bool more = false) noexcept;
   // kTimedOut; kOk.
   Status Receive(Delivery* out, Deadline deadline) noexcept;
   // Blocks until there is mail, taking nothing. kOk, kTimedOut, kFull (as much is leased as may
@@ -220,8 +234,14 @@ class Agent {
   // Frees once for many.
   Status AckWithoutReclaim(const LeaseToken& token) noexcept;
   void Reclaim(LaneIndex lane) noexcept;
-  // Back into the mailbox; delivered again after delay_ms.
-  Status Nack(const LeaseToken& token, uint32_t delay_ms) noexcept;
+  // Back into the mailbox; delivered again after delay_ms. At the limit of attempts it becomes a
+  // dead letter with that reason instead, or, where those are full, comes again after a second.
+  Status Nack(const LeaseToken& token, uint32_t delay_ms, std::string_view reason = {}) noexcept;
+  // Back into the mailbox as if it had not been taken: nobody looked at it.
+  Status Release(const LeaseToken& token) noexcept;
+  // Sends a dead letter again, to whom it was sent, as from who sent it; never waits. kEmpty: there
+  // is none of that id, or somebody has it. What TrySend says: it stays a dead letter.
+  Status Redrive(MessageId id, MessageId* sent) noexcept;
   // Puts away a message whose bytes are garbage; it counts as aborted.
   void Discard(const LeaseToken& token) noexcept;
   // Puts a copy of a message that we have leased into another mailbox, as its sender sent it: from,
@@ -293,7 +313,20 @@ class Agent {
   void FillCell(const Route& route, const Outgoing& message, uint64_t position, ChunkRef chunk,
                 uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept;
   Status Place(const Outgoing& message, ChunkRef* chunk) noexcept;
-  void Settled(LaneIndex lane, uint64_t position) noexcept;
+  void CountLeaseOut(const LeaseToken& token) noexcept;
+  Status SettleAs(const LeaseToken& token, VoidReason reason, VoidReason verdict) noexcept;
+  // That many deliveries are as many as a message may have.
+  bool Spent(uint32_t attempts) const noexcept;
+  static bool Expired(const Delivery& delivery) noexcept;
+  // Drops what repeats a message that was acked. False: it is none.
+  bool DropRepeat(const Delivery& delivery) noexcept;
+  void NoteKey(uint64_t key) noexcept;
+  // Makes a dead letter of what we hold. kLeaseLost, kAlreadyAcked; what DeadLetters::Keep says,
+  // and then it is still held.
+  Status Bury(const Delivery& delivery, DeathCause cause, uint32_t attempts,
+              std::string_view reason) noexcept;
+  // The same, of what must not be delivered; where it cannot be had now, a second later.
+  void PutAway(const Delivery& delivery) noexcept;
 
   Participant* participant_ = nullptr;
   std::string name_;

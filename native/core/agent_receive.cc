@@ -12,6 +12,8 @@ namespace {
 
 // How many control messages in a row overtake the work lane.
 constexpr uint32_t kControlBurst = 16;
+// Given back so often, a message comes alone (TryTake).
+constexpr uint32_t kAloneFrom = 2;
 // How many cells ahead a reader fetches, where that many wait.
 constexpr uint32_t kPrefetchCells = 2;
 // Of so many deliveries one has its latency looked at.
@@ -43,18 +45,22 @@ bool Agent::ReadCell(const Cell& cell, Delivery* out) noexcept {
   out->flags = lengths.flags;
   out->from_bytes = lengths.from;
   out->type_bytes = lengths.type;
+  out->expires_at_ms = (lengths.flags & kFlagExpires) != 0 ? get(kExpiry) : 0;
   if (lengths.from > kMaxNameBytes || lengths.type > kMaxNameBytes ||
-      lengths.body > kMaxBodyBytes || lengths.kind > BodyKind::kJson) {
+      lengths.body > kMaxStoredBytes || lengths.kind > BodyKind::kJson) {
     return false;
   }
-  uint64_t used = uint64_t{lengths.from} + lengths.type;
+  out->key_bytes = (lengths.flags & kFlagKeyed) != 0 ? sizeof out->key : 0;
+  uint64_t used = uint64_t{lengths.from} + lengths.type + out->key_bytes;
   if (out->chunk == 0) used += lengths.body;
   if (used > kInlineBytes) return false;
   CopyOut(out->payload, &cell.words[kPayload], used);
+  out->key = 0;
+  if (out->key_bytes != 0) std::memcpy(&out->key, out->payload, sizeof out->key);
   return true;
 }
 
-Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noexcept {
+Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms, bool more) noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
   if (Fenced()) return Status::kLeaseLost;
@@ -94,12 +100,25 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms) noex
       PrefetchBehind(index, taken.position);
       if (!sound) {
         ++leased_[index];
-        Discard({index, taken.position, taken.word});
+        Discard({index, taken.position, taken.word, 0});
         continue;
       }
-      out->token = {index, taken.position, taken.word};
+      out->token = {index, taken.position, taken.word, out->key};
       out->attempt = CellAttempt(taken.word);
       ++leased_[index];
+      if (out->attempt != 0 && Spent(out->attempt)) {
+        PutAway(*out);
+        continue;
+      }
+      if (more && out->attempt >= kAloneFrom && Spent(kMaxAttempt)) {
+        (void)Release(out->token);
+        return Status::kEmpty;
+      }
+      if (out->key != 0 && DropRepeat(*out)) continue;
+      if ((out->flags & kFlagExpires) != 0 && Expired(*out)) {
+        PutAway(*out);
+        continue;
+      }
       control_burst_ = index == kControlLane ? control_burst_ + 1 : 0;
       counters_.Add(Metric::kMessagesReceived, 1);
       counters_.Add(Metric::kBytesReceived, out->body_bytes);
@@ -275,14 +294,10 @@ Status Agent::CopyPeeked(Fabric& fabric, const MailboxView& view, const Delivery
 Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   const Status usable = participant_->Usable();
   if (usable != Status::kOk) return usable;
-  const bool mine =
-      CellOwner(token.word) == participant_->owner() && CellKindOf(token.word) == CellKind::kLeased;
-  const Status status = view_.lanes[token.lane].Settle(token.position, token.word, kAcked);
-  if (mine && leased_[token.lane] > 0 && status != Status::kAlreadyAcked) --leased_[token.lane];
+  const Status status = SettleAs(token, kAcked, kAcked);
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesAcked, 1);
-    const Owner waiting = view_.lanes[token.lane].LeaveVerdict(token.position, kAcked);
-    if (waiting != 0) participant_->fabric().Ring(OwnerSlot(waiting));
+    if (token.key != 0) NoteKey(token.key);
   }
   return status;
 }
@@ -295,26 +310,6 @@ void Agent::Reclaim(LaneIndex lane) noexcept {
 Status Agent::Ack(const LeaseToken& token) noexcept {
   const Status status = AckWithoutReclaim(token);
   Reclaim(token.lane);
-  return status;
-}
-
-Status Agent::Nack(const LeaseToken& token, uint32_t delay_ms) noexcept {
-  const Status usable = participant_->Usable();
-  if (usable != Status::kOk) return usable;
-  uint32_t not_before_ms = 0;
-  if (delay_ms != 0) {
-    not_before_ms = kNowMs() + delay_ms;
-    if (not_before_ms == 0) not_before_ms = 1;
-  }
-  Lane& lane = view_.lanes[token.lane];
-  const Status status = lane.GiveBack(token.position, token.word, not_before_ms);
-  const bool mine =
-      CellOwner(token.word) == participant_->owner() && CellKindOf(token.word) == CellKind::kLeased;
-  if (mine && leased_[token.lane] > 0) --leased_[token.lane];
-  if (status == Status::kOk) {
-    counters_.Add(Metric::kMessagesNacked, 1);
-    participant_->fabric().RingReaders(view_, participant_->owner());
-  }
   return status;
 }
 
@@ -345,7 +340,7 @@ Status Agent::Peek(const MailboxView& view, LaneIndex index, uint64_t nth, Deliv
     const bool sound = ReadCell(cell, out);
     if (cell.words[kState].load() != word) return Status::kBusy;  // it went on: look again
     if (!sound) return Status::kCorrupt;
-    out->token = {index, head + i, word};
+    out->token = {index, head + i, word, out->key};
     out->attempt = CellAttempt(word);
     if (state) *state = kind;
     return Status::kOk;

@@ -61,6 +61,7 @@ Status Agent::Check(const Outgoing& message) const noexcept {
   if (usable != Status::kOk) return usable;
   if (Fenced()) return Status::kLeaseLost;
   if (message.type.size() > kMaxNameBytes) return Status::kInvalid;
+  if (message.hops >= kHopLimit) return Status::kHopsSpent;
   return message.body.size() > kMaxBodyBytes ? Status::kTooLarge : Status::kOk;
 }
 
@@ -125,7 +126,9 @@ Status Agent::Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* p
 Status Agent::Place(const Outgoing& message, ChunkRef* chunk) noexcept {
   *chunk = 0;
   const size_t bytes = message.body.size();
-  if (name_.size() + message.type.size() + bytes <= kInlineBytes) return Status::kOk;
+  const size_t from = message.from.empty() ? name_.size() : message.from.size();
+  const size_t key = message.key != 0 ? sizeof message.key : 0;
+  if (key + from + message.type.size() + bytes <= kInlineBytes) return Status::kOk;
   Fabric& fabric = participant_->fabric();
   const uint64_t quota = fabric.options().sender_slab_bytes;
   const uint64_t taken = Slab::BytesFor(bytes);
@@ -157,12 +160,18 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
                      uint64_t number, uint64_t sequence, int64_t sent_at_ns) noexcept {
   Cell& cell = route.view.lanes[message.lane].At(position);
   const auto set = [&cell](CellWord word, uint64_t value) { PutWord(cell.words[word], value); };
+  const std::string_view from = message.from.empty() ? std::string_view(name_) : message.from;
   CellLengths lengths;
   lengths.body = static_cast<uint32_t>(message.body.size());
-  lengths.from = static_cast<uint8_t>(name_.size());
+  lengths.from = static_cast<uint8_t>(from.size());
   lengths.type = static_cast<uint8_t>(message.type.size());
   lengths.kind = message.kind;
-  lengths.flags = message.flags;
+  lengths.flags = static_cast<uint8_t>(message.flags | message.hops << kHopShift);
+  if (message.key != 0) lengths.flags |= kFlagKeyed;
+  if (message.expires_at_ms != 0) {
+    lengths.flags |= kFlagExpires;
+    set(kExpiry, message.expires_at_ms);
+  }
   set(kSenderUid, participant_->uid());
   set(kNumber, number);
   set(kSequence, sequence);
@@ -181,7 +190,11 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
     std::memcpy(payload + used, text.data(), text.size());
     used += text.size();
   };
-  add(name_);
+  if (message.key != 0) {
+    std::memcpy(payload, &message.key, sizeof message.key);
+    used = sizeof message.key;
+  }
+  add(from);
   if (!message.type.empty()) add(message.type);
   if (chunk == 0 && !message.body.empty()) add(message.body);
   CopyIn(&cell.words[kPayload], payload, used);

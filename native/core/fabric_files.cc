@@ -55,7 +55,7 @@ bool Sensible(const FabricOptions& options) noexcept {
          options.slab_max_bytes <= uint64_t{1} << 40 && options.histograms <= 65'536 &&
          options.max_topics <= kMaxTopics && options.topic_cells >= 1 &&
          options.topic_cells <= kMaxLaneCells && options.topic_subscribers >= 1 &&
-         options.topic_subscribers <= kMaxSubscribers;
+         options.topic_subscribers <= kMaxSubscribers && options.attempt_limit <= kMaxAttempt;
 }
 
 // Removes a directory of ours with plain files in it.
@@ -138,7 +138,7 @@ Status FillDirectory(const Directory& directory, const FabricOptions& options, F
   header.geometry[3] = options.slab_segment_bytes;
   header.geometry[4] = options.slab_max_bytes;
   header.geometry[5] = options.sender_slab_bytes;
-  header.geometry[6] = options.histograms;
+  header.geometry[6] = uint64_t{options.attempt_limit} << 32 | options.histograms;
   header.geometry[7] = uint64_t{options.max_topics} << 48 |
                        uint64_t{options.topic_subscribers} << 32 | options.topic_cells;
 
@@ -307,6 +307,7 @@ Status Fabric::AttachFiles(Failure* failure) {
   options_.slab_max_bytes = geometry[4];
   options_.sender_slab_bytes = geometry[5];
   options_.histograms = static_cast<uint32_t>(geometry[6]);
+  options_.attempt_limit = static_cast<uint32_t>(geometry[6] >> 32);
   options_.topic_cells = static_cast<uint32_t>(geometry[7]);
   options_.topic_subscribers = static_cast<uint32_t>(geometry[7] >> 32) & 0xffff;
   options_.max_topics = static_cast<uint32_t>(geometry[7] >> 48);

@@ -40,6 +40,7 @@ struct FabricOptions {
   uint32_t max_topics = 64;
   uint32_t topic_cells = 1024;        // messages that a topic keeps
   uint32_t topic_subscribers = 2048;  // of one topic, at a time
+  uint32_t attempt_limit = 5;         // deliveries before a message is a dead letter; 0: no limit
 };
 
 // What the reader of a lane remembers from one reclaim to the next.

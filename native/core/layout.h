@@ -23,8 +23,8 @@ struct NativeMemory {
 };
 
 constexpr uint64_t kMagic = 0x3130'6261'6663'6663;  // "cfcfab01", little-endian
-constexpr uint16_t kLayoutMajor = 1;
-constexpr uint16_t kLayoutMinor = 1;
+constexpr uint16_t kLayoutMajor = 2;
+constexpr uint16_t kLayoutMinor = 0;
 constexpr uint32_t kByteOrderMark = 0x0102'0304;
 
 // Words that different processes write lie this far apart: adjacent-line prefetch pulls pairs.
@@ -155,7 +155,8 @@ struct ControlWordsOf {
   alignas(kLineBytes) typename Memory::Word next_uid;
   alignas(kLineBytes) typename Memory::Word slot_hint;
   alignas(kLineBytes) typename Memory::Word reaped_slots;  // since creation, for people
-  typename Memory::Word swept_at_ms;  // monotonic; who moves it on does the sweep
+  typename Memory::Word swept_at_ms;   // monotonic; who moves it on does the sweep
+  typename Memory::Word dead_letters;  // MailboxRef of the mailbox that keeps them, 0: none yet
 };
 using ControlWords = ControlWordsOf<NativeMemory>;
 
@@ -177,8 +178,8 @@ enum CellWord : uint32_t {
   kSlab = 7,       // ChunkRef of the first chunk, 0: inline
   kLengths = 8,    // body 32 | from 8 | type 8 | body kind 8 | flags 8
   kNotBefore = 9,  // lap 32 | monotonic ms 32, set by a nack with a delay; of another lap: none
-  kReserved = 10,
-  kReceipt = 11,  // lap 32 | sender who waits for the ack 24 | 1 + VoidReason once settled 8
+  kExpiry = 10,    // monotonic ms; only with kFlagExpires
+  kReceipt = 11,   // lap 32 | sender who waits for the ack 24 | 1 + VoidReason once settled 8
   kPayload = 12,
 };
 constexpr size_t kInlineBytes = (kCellWords - kPayload) * 8;
@@ -194,6 +195,10 @@ static_assert(sizeof(Cell) == kCellBytes, "docs/memory.md draws these bytes");
 enum class BodyKind : uint8_t { kBytes = 0, kText = 1, kJson = 2 };
 constexpr uint8_t kFlagReply = 1;  // answers the message that the correlation names
 constexpr uint8_t kFlagAsks = 2;   // its sender waits for a reply
+constexpr uint8_t kFlagExpires = 4;
+constexpr uint8_t kFlagKeyed = 8;  // the payload begins with the hash of its key
+constexpr uint32_t kHopShift = 4;  // the upper half of the flags: how often it was handed on
+constexpr uint32_t kHopLimit = 16;
 
 // ---- lanes and mailboxes (mail.NNN)
 
@@ -223,7 +228,9 @@ struct MailboxWordsOf {
   typename Memory::Word handed;  // boxes from the first on that were claimed at least once
   typename Memory::Word freed;   // 1 + index of the one freed last 32 | how many since claimed 32
   typename Memory::Word gate;    // not 0: only whose own mailbox has a gate too may send here
-  typename Memory::Word spare[11];
+  typename Memory::Word keys;    // ChunkRef of the keys that were acked lately, 0: none yet
+  typename Memory::Word keys_next;  // counts those that were noted
+  typename Memory::Word spare[9];
   alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
   LaneWordsOf<Memory> lanes[kLanes];
 };

@@ -50,8 +50,9 @@ void SettleClaimedBoxes(Fabric& fabric, Owner owner) noexcept {
     const bool live =
         AgentDirectory(&fabric).Read(static_cast<uint32_t>(view.words->agent.load()), &record) &&
         record.mailbox == ref;
+    const bool kept = fabric.words().dead_letters.load() == ref;
     CFC_FAIL_POINT("repair.box");
-    if (live) {
+    if (live || kept) {
       // It died while it left: senders go on, and a successor takes the name over.
       for (Lane lane : view.lanes) {
         lane.Reopen([&] { return view.words->word.load() == word; });

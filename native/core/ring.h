@@ -223,6 +223,15 @@ class LaneOf : public LaneUpkeepOf<Memory> {
                                                                          : Status::kLeaseLost;
   }
 
+  // Back into the ring as it was, as nobody looked at it. The word of the lease may come back, to
+  // the same holder: it forgets its tokens of this message first.
+  Status Release(uint64_t position, uint64_t word) noexcept {
+    uint64_t seen = word;
+    const uint64_t ready = PackCell(CellLap(word), 0, CellAttempt(word), CellKind::kReady);
+    return At(position).words[kState].compare_exchange_strong(seen, ready) ? Status::kOk
+                                                                           : Status::kLeaseLost;
+  }
+
   // From the reading process to its agent's incarnation, once it has printed the message. Returns
   // the word that now stands for the lease, 0 where the lease was lost.
   uint64_t HandOver(uint64_t position, uint64_t word, uint32_t incarnation) noexcept {

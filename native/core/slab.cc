@@ -177,7 +177,7 @@ uint64_t Slab::BytesFor(uint64_t bytes) noexcept {
 }
 
 Status Slab::Borrow(Owner me, uint64_t bytes, ChunkRef* first) noexcept {
-  if (bytes > kMaxBodyBytes) return Status::kTooLarge;
+  if (bytes > kMaxStoredBytes) return Status::kTooLarge;
   const uint32_t chunk_class = ClassFor(bytes);
   const uint32_t chunk_bytes = kChunkBytes[chunk_class];
   *first = 0;
@@ -292,6 +292,41 @@ void Slab::Free(ChunkRef first, uint64_t place) noexcept {
     Retire(*chain[length], words[length]);
     CFC_FAIL_POINT("slab.freed");
   }
+}
+
+void Slab::Keep(Owner me, ChunkRef ref) noexcept {
+  Segment* segment;
+  Chunk* const chunk = Resolve(ref, &segment);
+  if (!chunk) return;
+  chunk->place.store(~uint64_t{0});  // where no message ever stands
+  uint64_t loaned = PackChunk(ChunkRefGeneration(ref), me, ChunkKind::kLoaned);
+  chunk->state.compare_exchange_strong(loaned,
+                                       PackChunk(ChunkRefGeneration(ref), 0, ChunkKind::kPlaced));
+}
+
+Word* Slab::Kept(ChunkRef ref, uint64_t bytes) noexcept {
+  Segment* segment;
+  const Chunk* const chunk = Resolve(ref, &segment);
+  if (!chunk || segment->chunk_bytes < bytes ||
+      chunk->state.load() != PackChunk(ChunkRefGeneration(ref), 0, ChunkKind::kPlaced)) {
+    return nullptr;
+  }
+  return reinterpret_cast<Word*>(segment->data + uint64_t{ChunkIndex(ref)} * segment->chunk_bytes);
+}
+
+bool Slab::Stands(ChunkRef ref) noexcept {
+  Segment* segment;
+  const Chunk* const chunk = Resolve(ref, &segment);
+  return chunk && ChunkGeneration(chunk->state.load()) == ChunkRefGeneration(ref) &&
+         ChunkKindOf(chunk->state.load()) != ChunkKind::kFree;
+}
+
+void Slab::Zero(ChunkRef ref) noexcept {
+  Segment* segment;
+  if (!Resolve(ref, &segment)) return;
+  auto* const words =
+      reinterpret_cast<Word*>(segment->data + uint64_t{ChunkIndex(ref)} * segment->chunk_bytes);
+  for (uint32_t i = 0; i < segment->chunk_bytes / sizeof(Word); ++i) words[i].store(0);
 }
 
 uint64_t Slab::BytesOf(Owner owner) noexcept {

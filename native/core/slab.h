@@ -23,7 +23,10 @@
 namespace cfc {
 
 constexpr uint32_t kMaxSlabSegments = 1000;
-constexpr uint32_t kMaxChain = kMaxBodyBytes / kChunkBytes[kChunkClasses - 1];
+// A dead letter's body has what became of the message in front of it.
+constexpr uint64_t kMaxEnvelopeBytes = 256;
+constexpr uint64_t kMaxStoredBytes = kMaxBodyBytes + kMaxEnvelopeBytes;
+constexpr uint32_t kMaxChain = kMaxBodyBytes / kChunkBytes[kChunkClasses - 1] + 1;
 
 struct SlabCensus {
   uint32_t segments = 0;
@@ -55,6 +58,16 @@ class Slab {
   void GiveBack(Owner me, ChunkRef first) noexcept;
   // By whoever frees the cell at `place`, between DONE and FREE.
   void Free(ChunkRef first, uint64_t place) noexcept;
+
+  // ---- a chunk that is nobody's and stays: what a mailbox remembers
+
+  // LOANED(me) to that.
+  void Keep(Owner me, ChunkRef chunk) noexcept;
+  // Its words; null where it is not kept, or is smaller than that.
+  NativeMemory::Word* Kept(ChunkRef chunk, uint64_t bytes) noexcept;
+  // The reference still means what it meant, kept or loaned.
+  bool Stands(ChunkRef chunk) noexcept;
+  void Zero(ChunkRef chunk) noexcept;
 
   // Bytes in chunks of this sender, LOANED or PLACED.
   uint64_t BytesOf(Owner owner) noexcept;

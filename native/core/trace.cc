@@ -116,9 +116,45 @@ uint32_t Keep(const TraceReport& report, TraceReport* out, uint32_t count, uint3
   return kept;
 }
 
+// False where it is no dead letter.
+bool FindLetter(Fabric& fabric, MessageId id, TraceReport* out) noexcept {
+  const DeadLetters letters(&fabric);
+  DeadLetter letter;
+  for (uint64_t i = 0; i < kMaxLaneCells; ++i) {
+    const Status status = letters.Peek(i, &letter);
+    if (status == Status::kEmpty) return false;
+    if (status != Status::kOk || letter.message.id.uid != id.uid ||
+        letter.message.id.number != id.number) {
+      continue;
+    }
+    out->is_letter = true;
+    out->letter = letter;
+    return true;
+  }
+  return false;
+}
+
+Status FindInMail(Fabric& fabric, MessageId id, TraceReport* out) noexcept;
+
 }  // namespace
 
 Status TraceMessage(Fabric& fabric, MessageId id, TraceReport* out) noexcept {
+  const Status status = FindInMail(fabric, id, out);
+  if (status == Status::kOk && out->state < TraceState::kDeadLettered) return status;
+  if (!FindLetter(fabric, id, out)) return status;
+  if (status != Status::kOk) {  // its place holds another message by now
+    out->entry = kNoEntry;
+    out->message = out->letter.message;
+    out->message.token.lane = out->letter.lane;
+    out->message.attempt = out->letter.attempts;
+  }
+  out->state = TraceState::kDeadLettered;
+  return Status::kOk;
+}
+
+namespace {
+
+Status FindInMail(Fabric& fabric, MessageId id, TraceReport* out) noexcept {
   const AgentDirectory directory(&fabric);
   for (uint32_t i = 0; i < fabric.entry_count(); ++i) {
     AgentRecord record;
@@ -134,6 +170,8 @@ Status TraceMessage(Fabric& fabric, MessageId id, TraceReport* out) noexcept {
   }
   return Status::kEmpty;
 }
+
+}  // namespace
 
 uint32_t TraceSends(Fabric& fabric, std::string_view sender, TraceReport* out,
                     uint32_t most) noexcept {

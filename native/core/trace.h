@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "agent.h"
+#include "dead_letters.h"
 #include "fabric_files.h"
 #include "status.h"
 
@@ -31,6 +32,10 @@ struct TraceReport {
   uint32_t entry = kNoEntry;  // of the agent whose mailbox it is in
   Owner holder = 0;           // kLeased: the process that has it
   Delivery message;           // without its body
+  // While its dead letter is kept (whatever the state says: its place may hold another message by
+  // now): whose it was, and why it died.
+  bool is_letter = false;
+  DeadLetter letter;
 };
 
 // kOk, kEmpty (nothing of it is left). Looks at every cell of every agent's mailbox.

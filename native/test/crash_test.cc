@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "core/dead_letters.h"
 #include "core/lifecycle.h"
 #include "core/line_ring.h"
 #include "support.h"
@@ -98,6 +99,19 @@ struct World {
   explicit World(const FabricOptions& options = SmallOptions())
       : fabric(options), peer(fabric.get(), "peer") {}
 
+  uint32_t settled_before = 0;  // messages, in all mailboxes but that of the dead letters
+
+  uint32_t Settled() const {
+    uint32_t settled = 0;
+    fabric->mail().ForEach([&](const MailboxView& view) {
+      if (view.box == MailboxRefBox(fabric->words().dead_letters.load())) return;
+      for (const Lane& lane : view.lanes) {
+        const LaneCensus census = lane.Census();
+        settled += census.acked + census.dropped + census.dead_lettered;
+      }
+    });
+    return settled;
+  }
   // Once more, in the same fabric, which the checks found clean.
   void Begin() {
     new (&*oracle) Oracle();
@@ -129,13 +143,15 @@ struct World {
     reliable.topic().sleepers().Announce(lossy.row());
   }
   // Leaves a name with mail behind, whose holder is gone.
-  void MakeWorker(std::string_view name) {
+  void MakeWorker(std::string_view name, uint64_t key = 0) {
     Member worker(fabric.get(), name, 16);
     Route route = RouteTo(name);
     for (int i = 0; i < 13; ++i) {
       const LaneIndex lane = i % 5 == 4 ? kControlLane : kWorkLane;
       const std::string body = BodyOf(lane, ++to_worker[lane]);
-      REQUIRE(peer.agent.TrySend(&route, {.body = body, .lane = lane}, nullptr) == Status::kOk);
+      const uint64_t own_key = key != 0 ? key + lane * 1000 + to_worker[lane] : 0;
+      REQUIRE(peer.agent.TrySend(&route, {.body = body, .lane = lane, .key = own_key}, nullptr) ==
+              Status::kOk);
     }
   }
 };
@@ -312,6 +328,49 @@ int RunLifecycle(World& world) {
   }
   guest.participant.Unregister();
   shim.participant.Unregister();
+  return 0;
+}
+
+// Gives up what it was sent: by nacks, and by going away with it. Then sends the oldest dead letter
+// again and drops the youngest, whose number it notes before.
+int RunGiveUp(World& world) {
+  Member me;
+  STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
+  for (int lives = 0; lives < 2; ++lives) {
+    STEP(me.agent.Join(&me.participant, {.name = "worker"}, nullptr) == Status::kOk);
+    for (int i = 0; i < 2; ++i) STEP(TakeLetter(me.agent).status == Status::kOk);
+    me.agent.Leave();
+  }
+  STEP(me.agent.Join(&me.participant, {.name = "worker"}, nullptr) == Status::kOk);
+  for (Letter letter = TakeLetter(me.agent); letter.status == Status::kOk;
+       letter = TakeLetter(me.agent)) {
+    STEP(me.agent.Nack(letter.delivery.token, 0, "no use") == Status::kOk);
+  }
+  DeadLetters letters(world.fabric.get());
+  DeadLetter letter;
+  uint64_t count = 0;
+  while (letters.Peek(count, &letter) == Status::kOk) ++count;
+  STEP(count >= 2);
+  world.oracle->reads[0].lane = letter.lane;
+  world.oracle->reads[0].sequence = letter.message.sequence;
+  world.oracle->reads[0].stage.store(1);
+  STEP(letters.Take(&me.participant, letter.message.id, &letter) == Status::kOk);
+  STEP(letters.Settle(&me.participant, letter, kDropped) == Status::kOk);
+  STEP(letters.Peek(0, &letter) == Status::kOk);
+  MessageId sent;
+  STEP(me.agent.Redrive(letter.message.id, &sent) == Status::kOk);
+  return 0;
+}
+
+// Acks what has keys; the window for them is made on the way.
+int RunKeys(World& world) {
+  static Member me;  // does not leave: its successor is to have the same mailbox
+  STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
+  STEP(me.agent.Join(&me.participant, {.name = "worker"}, nullptr) == Status::kOk);
+  for (Letter letter = TakeLetter(me.agent); letter.status == Status::kOk;
+       letter = TakeLetter(me.agent)) {
+    STEP(me.agent.Ack(letter.delivery.token) == Status::kOk);
+  }
   return 0;
 }
 
@@ -500,6 +559,14 @@ void PrepareTopic(World& world) {
 }
 void PrepareFull(World& world) { world.FillPeer(); }
 void PrepareWorker(World& world) { world.MakeWorker("worker"); }
+void PrepareKeys(World& world) {
+  world.settled_before = world.Settled();
+  world.MakeWorker("worker", 7);
+}
+void PrepareGiveUp(World& world) {
+  world.settled_before = world.Settled();
+  world.MakeWorker("worker");
+}
 void PrepareVictim(World& world) {
   world.MakeWorker("worker");
   Child victim([&] { return RunVictim(world); });
@@ -529,6 +596,8 @@ constexpr Workload kWorkloads[] = {
     {"wait for room", PrepareFull, RunRoom, true},
     {"receive", PrepareWorker, RunReceive, true},
     {"hand on", PrepareWorker, RunForward, false},
+    {"keys", PrepareKeys, RunKeys, false},
+    {"give up", PrepareGiveUp, RunGiveUp, false},
     {"come and go", PrepareNothing, RunRejoin, false},
     {"live as a command", PrepareNothing, RunLifecycle, false},
     {"publish", PrepareTopic, RunPublish, false},
@@ -550,6 +619,7 @@ FabricOptions OptionsOf(const Workload& workload) {
   FabricOptions options = SmallOptions();
   if (workload.run == RunRegister) options.max_participants = 4;
   if (workload.run == RunSend) options.mailbox_cells = 32;
+  if (workload.run == RunGiveUp) options.attempt_limit = 2;
   return options;
 }
 
@@ -681,6 +751,98 @@ void CheckForwarded(World& world) {
   CHECK(record.Parent() == "boss");
 }
 
+// What was sent to the worker is delivered to its successor, or a dead letter, once, or was dropped
+// as one; and the ledger has each message once.
+void CheckGivenUp(World& world) {
+  std::array<std::set<uint64_t>, kLanes> found;
+  uint32_t redriven = 0;
+  AgentRecord record;
+  if (AgentDirectory(world.fabric.get()).Find("worker", &record) == Status::kOk) {
+    Member next(world.fabric.get(), "worker");
+    for (Letter letter = TakeLetter(next.agent); letter.status == Status::kOk;
+         letter = TakeLetter(next.agent)) {
+      const Delivery& delivery = letter.delivery;
+      CHECK(delivery.From() == "peer");
+      const bool again = delivery.id.uid != world.peer.participant.uid();
+      if (!again) found[delivery.token.lane].insert(delivery.sequence);
+      if (!again) CHECK((letter.body == BodyOf(delivery.token.lane, delivery.sequence)));
+      redriven += again;
+      REQUIRE(next.agent.Ack(delivery.token) == Status::kOk);
+    }
+  }
+  DeadLetters letters(world.fabric.get());
+  DeadLetter letter;
+  std::array<std::set<uint64_t>, kLanes> kept;
+  for (uint64_t i = 0; letters.Peek(i, &letter) == Status::kOk; ++i) {
+    CHECK(kept[letter.lane].insert(letter.message.sequence).second);  // no repeats
+    CHECK(letter.To() == "worker");
+    CHECK(letter.message.From() == "peer");
+    std::unique_ptr<char[]> body;
+    REQUIRE(letters.CopyBody(letter, &body) == Status::kOk);
+    CHECK((std::string(body.get(), letter.body_bytes) ==
+           BodyOf(letter.lane, letter.message.sequence)));
+    CHECK(found[letter.lane].count(letter.message.sequence) == 0);
+  }
+  const Oracle::Read& dropped = world.oracle->reads[0];
+  uint32_t sent = 0;
+  uint32_t missing = 0;
+  for (const auto& [lane, count] : world.to_worker) {
+    sent += static_cast<uint32_t>(count);
+    for (uint64_t sequence = 1; sequence <= count; ++sequence) {
+      if (found[lane].count(sequence) + kept[lane].count(sequence) != 0) continue;
+      const bool named =
+          dropped.stage.load() != 0 && dropped.lane == lane && dropped.sequence == sequence;
+      if (!named) ++missing;
+    }
+  }
+  CHECK(missing <= redriven);
+  CHECK(redriven <= 1);
+  CHECK(world.Settled() - world.settled_before == sent + redriven);
+}
+
+// What was acked is dropped as a repeat or, where the reader died before it noted the key, comes
+// again once; what was not acked comes. Nothing is dropped that was never acked.
+void CheckKeys(World& world) {
+  uint32_t sent = 0;
+  for (const auto& [lane, count] : world.to_worker) sent += static_cast<uint32_t>(count);
+  const uint32_t acked_by_child = world.Settled() - world.settled_before;
+  CHECK(acked_by_child <= sent);
+  Member next(world.fabric.get(), "worker");
+  Route route = RouteTo("worker");
+  const auto take_all = [&] {
+    uint32_t taken = 0;
+    for (Letter letter = TakeLetter(next.agent); letter.status == Status::kOk;
+         letter = TakeLetter(next.agent)) {
+      REQUIRE(next.agent.Ack(letter.delivery.token) == Status::kOk);
+      ++taken;
+    }
+    return taken;
+  };
+  CHECK(take_all() == sent - acked_by_child);
+  uint32_t again = 0;
+  for (const auto& [lane, count] : world.to_worker) {
+    for (uint64_t sequence = 1; sequence <= count; ++sequence) {
+      Outgoing repeat;
+      repeat.body = "repeat";
+      repeat.lane = static_cast<LaneIndex>(lane);
+      repeat.key = 7 + lane * 1000 + sequence;
+      REQUIRE(world.peer.agent.TrySend(&route, repeat, nullptr) == Status::kOk);
+      again += take_all();
+    }
+  }
+  CHECK(again <= 1);
+}
+
+// Chunks that mailboxes keep for good.
+uint64_t Windows(Fabric& fabric) {
+  uint64_t windows = 0;
+  fabric.mail().ForEach([&](const MailboxView& view) {
+    const ChunkRef ref = view.words->keys.load();
+    windows += ref != 0 && fabric.slab().Kept(ref, 1) != nullptr;
+  });
+  return windows;
+}
+
 void CheckNothingTaken(World& world) {
   Fabric& fabric = *world.fabric;
   // Nobody reads there any more: what topics keep can go.
@@ -699,6 +861,13 @@ void CheckNothingTaken(World& world) {
       REQUIRE(next.agent.Ack(letter.delivery.token) == Status::kOk);
     }
   }
+  DeadLetters letters(&fabric);
+  DeadLetter dead;
+  while (letters.Peek(0, &dead) == Status::kOk) {
+    REQUIRE(letters.Take(&world.peer.participant, dead.message.id, &dead) == Status::kOk);
+    REQUIRE(letters.Settle(&world.peer.participant, dead, kDropped) == Status::kOk);
+  }
+  const uint32_t boxes_of_letters = fabric.words().dead_letters.load() != 0 ? 1 : 0;
   const Census census = CensusOf(fabric);
   CHECK(census.cells_claimed == 0);
   CHECK(census.cells_quarantined == 0);
@@ -706,11 +875,11 @@ void CheckNothingTaken(World& world) {
   CHECK(census.cells_leased == 0);
   CHECK(census.cells_held == 0);
   CHECK(census.chunks_loaned == 0);
-  CHECK(census.chunks_placed == 0);
+  CHECK(census.chunks_placed == Windows(fabric));
   CHECK(census.slots_live == 1);
   CHECK(census.slots_reaping == 0);
   CHECK(census.boxes_claimed == 0);
-  CHECK(census.boxes_owned == 1);
+  CHECK(census.boxes_owned == 1 + boxes_of_letters);
   CHECK(census.entries_claimed == 0);
   CHECK(census.entries_live == 1);
   CHECK(census.wants == 0);
@@ -755,6 +924,8 @@ void CheckAll(World& world, const Workload& workload) {
   }
   if (workload.run == RunPublish) CheckPublished(world);
   if (workload.run == RunForward) CheckForwarded(world);
+  if (workload.run == RunGiveUp) CheckGivenUp(world);
+  if (workload.run == RunKeys) CheckKeys(world);
   CheckNothingTaken(world);
   if (workload.run == RunCreate) {
     std::unique_ptr<Fabric> other;

@@ -87,7 +87,7 @@ TEST_CASE("Slab.BytesFor: is what a body takes") {
 TEST_CASE("Slab.Borrow: more than 16 MiB is too large") {
   TestSlab slab;
   ChunkRef first = 0;
-  CHECK(slab->Borrow(kAnn, kMaxBodyBytes + 1, &first) == Status::kTooLarge);
+  CHECK(slab->Borrow(kAnn, kMaxStoredBytes + 1, &first) == Status::kTooLarge);
   CHECK(slab->Census().segments == 0);
 }
 

@@ -132,6 +132,7 @@ inline FabricOptions SmallOptions() {
   options.max_topics = 8;
   options.topic_cells = 16;
   options.topic_subscribers = 48;
+  options.attempt_limit = 0;  // of the tests, those of dead letters set one
   return options;
 }
 

@@ -1,8 +1,13 @@
 import { isMainThread } from 'node:worker_threads';
 import { option } from '../config/index.js';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
-import type { Mailbox, SendFacts } from '../core/mailbox.js';
-import { type Message, type PeekedMessage, parseMessageId } from '../core/message.js';
+import { bodyToForward, forwardFacts, type Mailbox, type SendFacts } from '../core/mailbox.js';
+import {
+  formatMessageId,
+  type Message,
+  type PeekedMessage,
+  parseMessageId,
+} from '../core/message.js';
 import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import type { SubscribeFacts } from '../core/topics.js';
@@ -104,6 +109,9 @@ export class Agent implements AsyncDisposable {
         defaultTimeoutMs(),
       );
     };
+    mailbox.forwarder = async (message, to) => {
+      await this.#sendNumber(to, bodyToForward(message), forwardFacts(message), defaultTimeoutMs());
+    };
     // Of a guest the shim says it; who comes for a short visit after the end changes nothing.
     if (!mailbox.guest) mailbox.setState(agentStates.indexOf('working'));
   }
@@ -125,7 +133,7 @@ export class Agent implements AsyncDisposable {
    * @param body bytes, a string, or a JSON value
    * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_MAILBOX_FULL`, `ERR_CFC_SLAB_FULL`,
    *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`;
-   *   with `wait: 'acked'` also `ERR_CFC_TIMED_OUT`, `ERR_CFC_NO_READER`,
+   *   with `continues` also `ERR_CFC_LOOP`; with `wait: 'acked'` also `ERR_CFC_TIMED_OUT`, `ERR_CFC_NO_READER`,
    *   `ERR_CFC_PARTLY_DELIVERED` (dropped by a policy); with `route` also `ERR_CFC_NONE_IDLE`
    */
   send(
@@ -381,7 +389,7 @@ export class Agent implements AsyncDisposable {
    * yielded; it ends when the agent leaves.
    */
   messages(): AsyncIterableIterator<Message> {
-    return new MessageStream(this, this.#inbox, this.#turn);
+    return new MessageStream(this, this.#mailbox, this.#inbox, this.#turn);
   }
 
   /** What waits, oldest first; nothing is leased. */
@@ -416,9 +424,27 @@ export class Agent implements AsyncDisposable {
     return this.#mailbox.settleHeld(idOf(id), true);
   }
 
-  /** Gives it back instead: it is delivered again after `delayMs`. */
-  nackHeld(id: string, { delayMs = 0 }: { delayMs?: number } = {}): boolean {
-    return this.#mailbox.settleHeld(idOf(id), false, delayMs);
+  /** Gives it back instead, as `message.nack` does. */
+  nackHeld(
+    id: string,
+    { delayMs = 0, reason = '' }: { delayMs?: number; reason?: string } = {},
+  ): boolean {
+    return this.#mailbox.settleHeld(idOf(id), false, delayMs, reason);
+  }
+
+  /**
+   * Sends a dead letter again: to whom it was sent, as from who sent it, as a new message with
+   * attempts of its own. Never waits.
+   *
+   * @returns the new message's id; undefined where the letter is gone, or somebody is at it
+   * @throws {CfcError} `ERR_CFC_MAILBOX_FULL`, `ERR_CFC_NO_AGENT`, and what send throws: it stays a
+   *   dead letter
+   */
+  redrive(id: string): string | undefined {
+    const number = this.#mailbox.redrive(idOf(id));
+    if (number > 0) return formatMessageId(this.#mailbox.uid, number);
+    if (-number === Status.empty) return undefined;
+    throw errorOf(-number, { id });
   }
 
   /** Replies to a message that is only known by what peek showed of it. Does not ack. */

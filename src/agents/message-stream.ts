@@ -33,6 +33,7 @@ export class MessageBatch extends Array<Message> {
 /** Leases a batch, yields one by one. */
 export class MessageStream implements AsyncIterableIterator<Message> {
   readonly #agent: { readonly left: boolean };
+  readonly #mailbox: Pick<Mailbox, 'release'>;
   readonly #inbox: Inbox;
   readonly #turn: Turn;
   #batch: readonly Message[] = [];
@@ -40,8 +41,14 @@ export class MessageStream implements AsyncIterableIterator<Message> {
   #done = false;
   #refill: Promise<IteratorResult<Message>> | undefined;
 
-  constructor(agent: { readonly left: boolean }, inbox: Inbox, turn: Turn) {
+  constructor(
+    agent: { readonly left: boolean },
+    mailbox: Pick<Mailbox, 'release'>,
+    inbox: Inbox,
+    turn: Turn,
+  ) {
     this.#agent = agent;
+    this.#mailbox = mailbox;
     this.#inbox = inbox;
     this.#turn = turn;
   }
@@ -73,7 +80,7 @@ export class MessageStream implements AsyncIterableIterator<Message> {
         throw error;
       }
       if (this.#done) {
-        for (const message of batch) message.nack();
+        this.#mailbox.release(batch);
         break;
       }
       if (batch.length === 0) continue;
@@ -92,7 +99,7 @@ export class MessageStream implements AsyncIterableIterator<Message> {
   return(): Promise<IteratorResult<Message>> {
     this.#done = true;
     this.#inbox.cancel(this); // who waits in next() is told at once
-    for (const message of this.#batch.slice(this.#next)) message.nack();
+    this.#mailbox.release(this.#batch.slice(this.#next));
     this.#batch = [];
     this.#next = 0;
     return Promise.resolve({ value: undefined, done: true });

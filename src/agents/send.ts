@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import { option } from '../config/index.js';
 import type { SendFacts } from '../core/mailbox.js';
-import { formatMessageId } from '../core/message.js';
+import { formatMessageId, type Message } from '../core/message.js';
+import { CfcError } from '../errors.js';
 
 export type Route = 'all' | 'least-loaded' | 'only-if-idle';
 
@@ -10,6 +11,21 @@ export interface SendOptions {
   type?: string;
   /** `control` overtakes `work`. Default `work`. */
   priority?: 'control' | 'work';
+  /**
+   * How long the message may wait to be taken. A reader that meets it later makes it a dead letter.
+   * Default: for ever.
+   */
+  ttlMs?: number;
+  /**
+   * Says that a message is the same as another. One whose key was acked in this mailbox in the last
+   * two minutes (of the last 1,024 keys) is dropped by its reader, and counted as dropped; to who
+   * waits for its ack it is acked. For a retry of a send that was interrupted. Default none.
+   */
+  dedupKey?: string;
+  /** The message that this one hands on: with its hops, and one more. Default none. */
+  continues?: Message;
+  /** How often it was handed on before, where `continues` is not at hand. Default 0. */
+  hops?: number;
   /**
    * How long to wait for room, and with `wait: 'acked'` for the ack. Default the option
    * `send.timeoutMs`, 30000; Infinity: for ever.
@@ -27,7 +43,10 @@ export interface SendOptions {
 }
 
 /** Of sendBatch, to which nothing else applies. */
-export type BatchOptions = Omit<SendOptions, 'wait' | 'whenFull' | 'route'>;
+export type BatchOptions = Omit<
+  SendOptions,
+  'wait' | 'whenFull' | 'route' | 'dedupKey' | 'continues' | 'hops'
+>;
 
 let timeoutMs: number | undefined;
 
@@ -72,6 +91,31 @@ export function factsOf(options: SendOptions, waits = false): SendFacts {
   if (waits) facts.waits = true;
   if (options.type !== undefined) facts.type = options.type;
   if (options.priority !== undefined) facts.priority = options.priority;
+  const ttlMs = checkedTtl(options.ttlMs ?? Infinity);
+  if (options.dedupKey !== undefined) facts.dedupKey = checkedKey(options.dedupKey);
+  if (options.continues !== undefined) facts.continues = options.continues;
+  if (options.hops !== undefined) facts.hops = checkedHops(options.hops);
+  if (ttlMs !== undefined) facts.ttlMs = ttlMs;
   if (options.whenFull === 'drop-oldest') facts.dropOldest = true;
   return facts;
+}
+
+const mostTtlMs = 365 * 24 * 3600 * 1000;
+
+function checkedTtl(ttlMs: number): number | undefined {
+  if (ttlMs === Infinity) return undefined;
+  if (ttlMs >= 0 && ttlMs <= mostTtlMs) return Math.ceil(ttlMs);
+  throw new CfcError('ERR_CFC_USAGE', { ttlMs, allowed: `0 to ${mostTtlMs}, or Infinity` });
+}
+
+const mostKeyLength = 1024;
+
+function checkedKey(dedupKey: string): string {
+  if (dedupKey !== '' && dedupKey.length <= mostKeyLength) return dedupKey;
+  throw new CfcError('ERR_CFC_USAGE', { dedupKey, allowed: `1 to ${mostKeyLength} characters` });
+}
+
+function checkedHops(hops: number): number {
+  if (Number.isInteger(hops) && hops >= 0) return hops;
+  throw new CfcError('ERR_CFC_USAGE', { hops, allowed: 'a whole number from 0 on' });
 }

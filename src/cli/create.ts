@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { Fabric, type FabricProfile, isLiving } from '../index.js';
-import { fabricOption, jsonOption, profileOption, verb } from './options.js';
+import { fabricOption, jsonOption, parseCount, profileOption, verb } from './options.js';
 import { say, writeJson, writeOut } from './terminal.js';
 
 interface CreateFlags {
   fabric: string;
   profile: FabricProfile;
+  attemptLimit?: number;
   json?: boolean;
 }
 
@@ -19,6 +20,11 @@ export function createVerb(): Command {
   return verb('create', 'make a fabric, if it is not there yet')
     .addOption(fabricOption())
     .addOption(profileOption('how much room a new one has'))
+    .option(
+      '--attempt-limit <n>',
+      'deliveries before a message is a dead letter; 0: no limit (default: 5)',
+      parseCount(0, 14),
+    )
     .addOption(jsonOption())
     .action(create);
 }
@@ -31,8 +37,9 @@ export function destroyVerb(): Command {
     .action(destroy);
 }
 
-async function create({ fabric: name, profile, json }: CreateFlags): Promise<void> {
-  const fabric = await Fabric.open(name, { create: true, profile });
+async function create({ fabric: name, profile, attemptLimit, json }: CreateFlags): Promise<void> {
+  const capacity = attemptLimit === undefined ? {} : { attemptLimit };
+  const fabric = await Fabric.open(name, { create: true, profile, capacity });
   const { path, sharedBytes } = fabric.info();
   await fabric.close();
   if (json) await writeJson({ v: 1, fabric: name, path, sharedBytes });

@@ -3,6 +3,7 @@ import { CfcError, Fabric, option } from '../index.js';
 import { agentOption, fabricOption, jsonOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
+import { stripLine } from './text.js';
 
 // Verbs about what lies in mailboxes, that take no part in the fabric.
 
@@ -72,7 +73,7 @@ async function trace(id: string, flags: { fabric: string; json?: boolean }): Pro
         'it was settled and another one came into its place, or there never was one',
       );
     }
-    const { state, from, to, type, lane, sequence, sentAt, attempt, pid } = found;
+    const { state, from, to, type, lane, sequence, sentAt, attempt, pid, reason } = found;
     // How far it has come on the way from sent to acked.
     const acked = state === 'acked';
     const leased = acked || state === 'leased' || state === 'held';
@@ -82,13 +83,15 @@ async function trace(id: string, flags: { fabric: string; json?: boolean }): Pro
         sentAt: new Date(sentAt).toISOString(),
         attempt,
         pid: pid ?? null,
+        reason: reason ?? null,
         steps: { sent: state !== 'writing', seen: leased || attempt > 0, leased, acked },
       });
       return;
     }
     const by = pid === undefined ? '' : `, by process ${pid}`;
     const again = attempt > 0 ? `, given back ${attempt} times` : '';
-    await writeOut(`${state}: from ${from} to ${to}${by}${again}\n`);
+    const why = reason === undefined ? '' : `: ${stripLine(reason)}`;
+    await writeOut(`${state}: from ${from} to ${to}${by}${again}${why}\n`);
   });
 }
 

@@ -13,6 +13,7 @@ export function shapeOf(message: Message): Record<string, unknown> {
     sentAt: new Date(message.sentAt).toISOString(),
     redelivered: message.redelivered,
     attempt: message.attempt,
+    ...(message.hops === 0 ? {} : { hops: message.hops }),
     ...(message.correlationId === undefined ? {} : { correlationId: message.correlationId }),
     ...bodyOf(message),
   };

@@ -4,9 +4,10 @@ import { alertsVerb } from './alerts.js';
 import { askVerb } from './ask.js';
 import { benchVerb } from './bench.js';
 import { configVerb } from './config.js';
-import { pauseVerb, pauseVerb, resumeVerb, resumeVerb, stopVerb, stopVerb } from './control.js';
+import { pauseVerb, resumeVerb, stopVerb } from './control.js';
 import { coreVerb } from './core.js';
 import { createVerb, destroyVerb } from './create.js';
+import { deadVerb } from './dead.js';
 import { demoVerb } from './demo.js';
 import { downVerb } from './down.js';
 import { emitVerb } from './emit.js';
@@ -62,6 +63,7 @@ export function makeProgram(): Command {
     peekVerb(),
     countVerb(),
     clearVerb(),
+    deadVerb(),
     traceVerb(),
     statusVerb(),
     healthVerb(),

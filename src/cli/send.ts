@@ -9,7 +9,15 @@ import {
   type SendReceipt,
 } from '../index.js';
 import { readBodies, refuseMissingBody } from './bodies.js';
-import { fabricOption, jsonOption, routeOption, timeoutOption, verb } from './options.js';
+import {
+  fabricOption,
+  jsonOption,
+  parseCount,
+  parseDuration,
+  routeOption,
+  timeoutOption,
+  verb,
+} from './options.js';
 import { say, writeJson, writeOut } from './terminal.js';
 import { visit } from './visit.js';
 
@@ -19,6 +27,9 @@ interface SendFlags {
   type?: string;
   priority: 'control' | 'work';
   timeout?: number;
+  ttl?: number;
+  dedupKey?: string;
+  hops?: number;
   wait: 'accepted' | 'acked';
   route?: Route;
   ndjson?: boolean;
@@ -40,6 +51,13 @@ export function sendVerb(): Command {
         .default('work'),
     )
     .addOption(timeoutOption('how long to wait for room, and for the ack (default: 30s)'))
+    .option('--ttl <time>', 'give it up where nobody took it in that time', parseDuration)
+    .option('--dedup-key <key>', 'drop it where one with this key was acked lately')
+    .option(
+      '--hops <n>',
+      'how often it was handed on, as recv --json shows it',
+      parseCount(0, 1000),
+    )
     .addOption(
       new Option('--wait <state>', 'what to wait for')
         .choices(['accepted', 'acked'])
@@ -58,6 +76,9 @@ async function send(to: string, body: string | undefined, flags: SendFlags): Pro
   const options: SendOptions = { priority: flags.priority, wait: flags.wait };
   if (flags.type !== undefined) options.type = flags.type;
   if (flags.timeout !== undefined) options.timeoutMs = flags.timeout;
+  if (flags.ttl !== undefined) options.ttlMs = flags.ttl;
+  if (flags.dedupKey !== undefined) options.dedupKey = flags.dedupKey;
+  if (flags.hops !== undefined) options.hops = flags.hops;
   if (flags.route !== undefined) options.route = flags.route;
   refuseMissingBody(body, flags.ndjson, `cfc send ${to} "hello"`);
   await visit({ fabric: flags.fabric, as: flags.from }, async (agent) => {

@@ -10,6 +10,7 @@ interface SettleFlags {
   fabric: string;
   agent?: string;
   delay?: number;
+  reason?: string;
   json?: boolean;
 }
 
@@ -32,6 +33,7 @@ export function nackVerb(): Command {
     .addOption(fabricOption())
     .addOption(holder())
     .option('--delay <time>', 'not before this time has passed', parseDuration)
+    .option('--reason <text>', 'why; a dead letter shows it')
     .addOption(jsonOption())
     .action((id: string, flags: SettleFlags) => settle(id, flags, 'nacked'));
 }
@@ -50,7 +52,9 @@ async function settle(id: string, flags: SettleFlags, state: 'acked' | 'nacked')
   checkId(id);
   await visit({ fabric: flags.fabric, as: flags.agent }, async (agent) => {
     const settled =
-      state === 'acked' ? agent.ackHeld(id) : agent.nackHeld(id, { delayMs: flags.delay ?? 0 });
+      state === 'acked'
+        ? agent.ackHeld(id)
+        : agent.nackHeld(id, { delayMs: flags.delay ?? 0, reason: flags.reason ?? '' });
     if (!settled) throw notHeld(agent.name, id);
     if (flags.json) await writeJson({ v: 1, id, agent: agent.name, state });
   });

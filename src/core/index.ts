@@ -14,6 +14,7 @@ export {
 export { isFull, Mailbox, type MailboxOptions, type SendFacts } from './mailbox.js';
 export {
   type BodyKind,
+  type DeadLetter,
   formatMessageId,
   Message,
   type PeekedMessage,

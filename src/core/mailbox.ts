@@ -18,6 +18,7 @@ import {
   native,
   SendBit,
   Status,
+  sendHopsShift,
   type TakeHolder,
 } from './native.js';
 import type { Region } from './region.js';
@@ -47,6 +48,14 @@ export interface SendFacts {
   type?: string;
   /** `control` overtakes `work`. Default `work`. */
   priority?: 'control' | 'work';
+  /** Not processed within that time, it becomes a dead letter. Default: none. */
+  ttlMs?: number;
+  /** A repeat of a key that was acked in the last two minutes is dropped, and counted. */
+  dedupKey?: string;
+  /** The message that this one hands on: one hop more. */
+  continues?: Message;
+  /** How often it was handed on before, where `continues` does not say it. */
+  hops?: number;
   /** In a full mailbox the oldest message that nobody reads gives way, and is counted. */
   dropOldest?: boolean;
   /** Only where nothing else is in the lane, waiting or leased; else it is full. */
@@ -92,6 +101,7 @@ export class Mailbox implements MessageOwner {
   readonly #leases = new Uint32Array(native.constants.mostTaken);
   #packed: PackedBodies | undefined;
   #replier: ((message: Message, body: unknown) => Promise<unknown>) | undefined;
+  #forwarder: ((message: Message, to: string) => Promise<unknown>) | undefined;
   #refusal: number = Status.ok;
   #left = false;
   #waiting = false;
@@ -157,18 +167,21 @@ export class Mailbox implements MessageOwner {
   trySend(to: string, body: unknown, facts: SendFacts = {}): number {
     const route = this.#routes.get(to) ?? this.routeTo(to, facts.answers !== undefined);
     const { data, bits } = encode(body);
-    const answers = facts.answers?.facts;
+    const answers = (facts.answers ?? facts.continues)?.facts;
     const options = bits | sendBits(facts);
+    const type = this.#typeOf(facts.type);
     const number =
-      answers === undefined
-        ? this.#native.trySend(route, data, options, this.#typeOf(facts.type))
+      answers === undefined && facts.ttlMs === undefined && facts.dedupKey === undefined
+        ? this.#native.trySend(route, data, options, type)
         : this.#native.trySend(
             route,
             data,
             options,
-            this.#typeOf(facts.type),
-            answers.uid,
-            answers.number,
+            type,
+            answers?.uid ?? 0,
+            answers?.number ?? 0,
+            facts.ttlMs ?? 0,
+            facts.dedupKey ?? '',
           );
     if (number > 0 || isFull(-number)) return number;
     throw errorOf(-number, { to });
@@ -198,6 +211,7 @@ export class Mailbox implements MessageOwner {
           options,
           type,
           numbers,
+          facts.ttlMs ?? 0,
         )
       : this.#native.trySendBatch(
           route,
@@ -206,6 +220,7 @@ export class Mailbox implements MessageOwner {
           options,
           type,
           numbers,
+          facts.ttlMs ?? 0,
         ));
     const accepted = new Array<number>(numbers[0] as number);
     for (let i = 0; i < accepted.length; i += 1) accepted[i] = numbers[i + 1] as number;
@@ -291,10 +306,31 @@ export class Mailbox implements MessageOwner {
     if (lost > 0) throw new CfcError('ERR_CFC_LEASE_LOST', { lost });
   }
 
-  nackMessage(message: Message, delayMs: number): void {
-    const status = -this.#native.nack(message.lease, delayMs);
+  nackMessage(message: Message, delayMs: number, reason = ''): void {
+    const status = -this.#native.nack(message.lease, delayMs, reason);
     message.lease = -1;
     if (status !== Status.ok) throw errorOf(status, { id: message.id });
+  }
+
+  /** Gives back messages that nobody looked at: no attempt is counted. */
+  release(messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.lease < 0) continue;
+      this.#native.release(message.lease); // who lost it meanwhile has nothing to give back
+      message.lease = -1;
+    }
+  }
+
+  /**
+   * Sends a dead letter again, to whom it was sent, as from who sent it. Never waits.
+   *
+   * @returns the new message's number; negative where there is no room, or (`empty`) no such letter
+   * @throws {CfcError} as trySend; it stays a dead letter
+   */
+  redrive(id: { uid: number; number: number }): number {
+    const number = this.#native.redrive(id.uid, id.number);
+    if (number > 0 || isFull(-number) || -number === Status.empty) return number;
+    throw errorOf(-number, { id: formatMessageId(id.uid, id.number) });
   }
 
   /**
@@ -342,8 +378,8 @@ export class Mailbox implements MessageOwner {
    *
    * @returns false where this mailbox holds no such message
    */
-  settleHeld(id: { uid: number; number: number }, ack: boolean, delayMs = 0): boolean {
-    const status = -this.#native.settleHeld(id.uid, id.number, ack, delayMs);
+  settleHeld(id: { uid: number; number: number }, ack: boolean, delayMs = 0, reason = ''): boolean {
+    const status = -this.#native.settleHeld(id.uid, id.number, ack, delayMs, reason);
     if (status === Status.empty) return false;
     if (status !== Status.ok) throw errorOf(status, { id: formatMessageId(id.uid, id.number) });
     return true;
@@ -469,6 +505,17 @@ export class Mailbox implements MessageOwner {
     return number > 0 ? Promise.resolve() : Promise.reject(errorOf(-number, { to: message.from }));
   }
 
+  /** @internal How `message.forward` sends: by the agent. */
+  set forwarder(forwarder: (message: Message, to: string) => Promise<unknown>) {
+    this.#forwarder = forwarder;
+  }
+
+  forwardMessage(message: Message, to: string): Promise<unknown> {
+    if (this.#forwarder !== undefined) return this.#forwarder(message, to);
+    const number = this.trySend(to, bodyToForward(message), forwardFacts(message));
+    return number > 0 ? Promise.resolve() : Promise.reject(errorOf(-number, { to }));
+  }
+
   /**
    * Gives back what was not acked. The name goes if nothing is queued behind it; else it stays,
    * with its messages, for a successor.
@@ -537,16 +584,41 @@ export function isReply(message: Message): boolean {
   return (message.facts.flags & MessageFlag.reply) !== 0;
 }
 
+function hopsOf({ continues, hops = 0 }: SendFacts): number {
+  return Math.min(continues === undefined ? hops : continues.hops + 1, native.constants.hopLimit);
+}
+
+/** What a send says that hands `message` on. @internal */
+export function forwardFacts(message: Message): SendFacts {
+  const { expiresAtMs, lane } = message.facts;
+  const facts: SendFacts = { continues: message, priority: lane === 0 ? 'control' : 'work' };
+  if (message.type !== '') facts.type = message.type;
+  if (expiresAtMs !== 0) {
+    const nowMs = Number(process.hrtime.bigint() / 1_000_000n);
+    facts.ttlMs = Math.max(0, expiresAtMs - nowMs);
+  }
+  return facts;
+}
+
+/** As it was given to send. @internal */
+export function bodyToForward(message: Message): unknown {
+  if (message.kind === 'bytes') return message.body;
+  return message.kind === 'text' ? message.text() : message.json();
+}
+
 function sendBits(facts: SendFacts): number {
   return (
     (facts.priority === 'control' ? 0 : SendBit.workLane) |
     (facts.asks ? SendBit.asks : 0) |
-    (facts.answers ? SendBit.correlates : 0) |
+    (facts.answers || facts.continues ? SendBit.correlates : 0) |
     // Only who asked waits for a reply; to others it is a message like any other.
     (facts.answers?.expectsReply ? SendBit.reply : 0) |
     (facts.dropOldest ? SendBit.dropOldest : 0) |
     (facts.onlyIfIdle ? SendBit.onlyIfIdle : 0) |
     (facts.receipt ? SendBit.receipt : 0) |
-    (facts.waits ? SendBit.waits : 0)
+    (facts.waits ? SendBit.waits : 0) |
+    (facts.ttlMs === undefined ? 0 : SendBit.expires) |
+    (facts.dedupKey === undefined ? 0 : SendBit.keyed) |
+    (hopsOf(facts) << sendHopsShift)
   );
 }

@@ -1,4 +1,4 @@
-import { Column, MessageFlag, type traceStates } from './native.js';
+import { Column, type deathCauses, MessageFlag, native, type traceStates } from './native.js';
 
 /** How a body was given to send: as bytes, as text, or as a JSON value. */
 export type BodyKind = 'bytes' | 'text' | 'json';
@@ -24,8 +24,9 @@ export function parseMessageId(text: string): { uid: number; number: number } | 
 /** What happens to a message once its reader is done with it. The mailbox that leased it does it. */
 export interface MessageOwner {
   ackMessage(message: Message): void;
-  nackMessage(message: Message, delayMs: number): void;
+  nackMessage(message: Message, delayMs: number, reason: string): void;
   replyTo(message: Message, body: unknown): Promise<unknown>;
+  forwardMessage(message: Message, to: string): Promise<unknown>;
 }
 
 /** What is known of a message, apart from its body; plain values. */
@@ -42,6 +43,10 @@ export interface MessageFacts {
   correlationNumber: number;
   kind: number;
   flags: number;
+  /** 0 control, 1 work. */
+  lane: number;
+  /** By the monotonic clock; 0: never. */
+  expiresAtMs: number;
 }
 
 /** From a row of the addon's table. @internal */
@@ -65,6 +70,8 @@ export function readFacts(
     correlationNumber: table[row + Column.correlationNumber] as number,
     kind: table[row + Column.kind] as number,
     flags: table[row + Column.flags] as number,
+    lane: table[row + Column.lane] as number,
+    expiresAtMs: table[row + Column.expiresAtMs] as number,
   };
 }
 
@@ -89,6 +96,21 @@ export interface MessageTrace {
   attempt: number;
   /** Of the process that has it. */
   pid: number | undefined;
+  /** Why it is a dead letter, while that is kept. */
+  reason: string | undefined;
+}
+
+/** What was not processed in as many attempts as it may have, or not in its time. */
+export interface DeadLetter {
+  /** With its own id, sender, type and body, and whose it was in `to`. Not leased. */
+  message: Message;
+  /** `attempts`: delivered as often as may be, never acked. `expired`: met after its `ttlMs`. */
+  cause: Exclude<(typeof deathCauses)[number], ''>;
+  /** What the last `nack` gave as its reason; else the cause. */
+  reason: string;
+  /** Deliveries. */
+  attempts: number;
+  diedAt: Date;
 }
 
 /** A message that is or was in a mailbox or a topic, as far as its place still shows it. */
@@ -155,10 +177,15 @@ export class Message {
     return this.attempt > 0;
   }
 
-  /** The id of the message that this one answers. */
+  /** The id of the message that this one answers or continues. */
   get correlationId(): string | undefined {
     const { correlationUid, correlationNumber } = this.#facts;
     return correlationUid === 0 ? undefined : formatMessageId(correlationUid, correlationNumber);
+  }
+
+  /** How often it was handed on (`forward`, or a send that `continues` it). */
+  get hops(): number {
+    return this.#facts.flags >> native.constants.hopShift;
   }
 
   get kind(): BodyKind {
@@ -199,12 +226,14 @@ export class Message {
   }
 
   /**
-   * Gives the message back: it is delivered again, flagged, after `delayMs` (default 0).
+   * Gives the message back: it is delivered again, flagged, after `delayMs` (default 0). Where it
+   * was delivered as often as the fabric's `attemptLimit` says, it becomes a dead letter with that
+   * reason instead.
    *
    * @throws {CfcError} `ERR_CFC_LEASE_LOST` where somebody else has it by now
    */
-  nack({ delayMs = 0 }: { delayMs?: number; reason?: string } = {}): void {
-    if (this.lease >= 0) this.#owner?.nackMessage(this, delayMs);
+  nack({ delayMs = 0, reason = '' }: { delayMs?: number; reason?: string } = {}): void {
+    if (this.lease >= 0) this.#owner?.nackMessage(this, delayMs, reason);
   }
 
   /**
@@ -215,5 +244,15 @@ export class Message {
    */
   async reply(body: unknown): Promise<void> {
     await this.#owner?.replyTo(this, body);
+  }
+
+  /**
+   * Hands the message on: the same body, type and lane, what is left of its `ttlMs`, one hop more.
+   * Does not ack.
+   *
+   * @throws {CfcError} `ERR_CFC_LOOP` at the sixteenth hop, and what send throws
+   */
+  async forward(to: string): Promise<void> {
+    await this.#owner?.forwardMessage(this, to);
   }
 }

@@ -16,6 +16,8 @@ export interface NativeFabricOptions {
   maxTopics?: number;
   topicCells?: number;
   topicSubscribers?: number;
+  /** Deliveries before a message is a dead letter; 0: no limit. */
+  attemptLimit?: number;
 }
 
 export interface NativeAgentRecord {
@@ -65,7 +67,10 @@ export interface Census {
   done: number;
   aborted: number;
   dropped: number;
+  /** Since the fabric was made, whatever became of their letters. */
   deadLettered: number;
+  /** Dead letters that are kept now; in none of the other counts. */
+  deadLetters: number;
   mailboxesOwned: number;
   mailboxesClaimed: number;
   slotsLive: number;
@@ -122,6 +127,7 @@ export interface NativeFabricInfo {
   topicSubscribers: number;
   slabMaxBytes: number;
   senderSlabBytes: number;
+  attemptLimit: number;
   sharedBytes: number;
 }
 
@@ -137,6 +143,8 @@ export interface NativeFabric {
   clear(name: string): number;
   trace(uid: number, number: number): NativeTrace | undefined;
   sends(name: string, most: number): (NativeTrace & { body: ArrayBuffer | undefined })[];
+  deadLetters(most: number, name: string): NativeDeadLetter[];
+  dropDead(uid: number, number: number): number;
   sweep(): SweepReport;
   check(): number;
   census(): Census;
@@ -201,6 +209,19 @@ export interface NativeTrace {
   type: string;
   to: string;
   pid: number;
+  /** Of a dead letter that is kept. */
+  reason?: string;
+}
+
+export interface NativeDeadLetter {
+  row: Float64Array;
+  from: string;
+  type: string;
+  body: ArrayBuffer;
+  to: string;
+  reason: string;
+  cause: number;
+  diedAtMs: number;
 }
 
 /** What take() fills in; `texts` and `buffer` are replaced, never changed, but for new texts. */
@@ -237,6 +258,8 @@ export interface NativeAgent {
     type: number,
     correlationUid?: number,
     correlationNumber?: number,
+    ttlMs?: number,
+    key?: string,
   ): number;
   trySendBatch(
     route: number,
@@ -245,6 +268,7 @@ export interface NativeAgent {
     options: number,
     type: number,
     numbers: Float64Array,
+    ttlMs?: number,
   ): number;
   trySendPacked(
     route: number,
@@ -255,6 +279,7 @@ export interface NativeAgent {
     options: number,
     type: number,
     numbers: Float64Array,
+    ttlMs?: number,
   ): number;
   batchLimit(route: number, work: boolean): number;
   waitRoom(route: number, work: boolean, cells: number): void;
@@ -270,11 +295,13 @@ export interface NativeAgent {
   wait(timeoutMs: number): number;
   ack(lease: number): number;
   ackMany(leases: Uint32Array, count: number): number;
-  nack(lease: number, delayMs: number): number;
+  nack(lease: number, delayMs: number, reason: string): number;
+  release(lease: number): number;
+  redrive(uid: number, number: number): number;
   handOver(lease: number): number;
   forward(lease: number, route: number): number;
   forwarded(lease: number): number;
-  settleHeld(uid: number, number: number, ack: boolean, delayMs: number): number;
+  settleHeld(uid: number, number: number, ack: boolean, delayMs: number, reason: string): number;
   depth(): number;
   clear(): number;
   setState(state: number): number;
@@ -339,6 +366,8 @@ interface Addon {
     maxBodyBytes: number;
     inlineBytes: number;
     maxLaneCells: number;
+    hopShift: number;
+    hopLimit: number;
     blockValues: number;
     predefinedMetrics: number;
     sampleColumns: number;
@@ -421,6 +450,8 @@ export const Column = {
   from: 12,
   type: 13,
   lease: 14,
+  /** By the monotonic clock (`process.hrtime`); 0: never. */
+  expiresAtMs: 15,
 } as const;
 
 /** Columns of a row that sample() fills; then total and own value of each metric. */
@@ -474,6 +505,8 @@ export const SendBit = {
   correlates: 128,
   onlyIfIdle: 256,
   waits: 512,
+  expires: 1024,
+  keyed: 2048,
 } as const;
 
 /** Where a message is, as native/core/trace.h numbers it. */
@@ -487,6 +520,12 @@ export const traceStates = [
   'dead-lettered',
   'settled',
 ] as const;
+
+/** In the same options: how often the message was handed on; of as many as `hopLimit` none is sent. */
+export const sendHopsShift = 16;
+
+/** Why a message is a dead letter, as native/core/dead_letters.h numbers it. */
+export const deathCauses = ['', 'attempts', 'expired'] as const;
 
 /** Flags of a message, as native/core/layout.h has them. */
 export const MessageFlag = { reply: 1, asks: 2 } as const;

@@ -1,6 +1,7 @@
 import { CfcError } from '../errors.js';
 import { Mailbox, type MailboxOptions } from './mailbox.js';
 import {
+  type DeadLetter,
   formatMessageId,
   kindOf,
   Message,
@@ -12,6 +13,7 @@ import {
 import {
   type Census,
   Column,
+  deathCauses,
   type NativeAgentNames,
   type NativeAgentRecord,
   type NativeFabric,
@@ -258,6 +260,38 @@ export class Region {
     return this.#native.sends(name, max).map(tracedOf);
   }
 
+  /**
+   * What could not be delivered, oldest first.
+   *
+   * @param name whose it was; default: everybody's
+   */
+  deadLetters(name = '', max: number = native.constants.maxLaneCells): DeadLetter[] {
+    this.#assertOpen();
+    return this.#native
+      .deadLetters(max, name)
+      .map(({ row, from, type, body, to, reason, cause, diedAtMs }) => ({
+        message: new Message(readFacts(row, 0, from, to, type), new Uint8Array(body), -1),
+        cause: deathCauses[cause] === 'expired' ? 'expired' : 'attempts',
+        reason,
+        attempts: row[Column.attempt] as number,
+        diedAt: new Date(diedAtMs),
+      }));
+  }
+
+  /**
+   * Drops a dead letter.
+   *
+   * @returns false where it is gone, or somebody is at it
+   * @throws {CfcError} `ERR_CFC_PARTICIPANTS_FULL`
+   */
+  dropDead(uid: number, number: number): boolean {
+    this.#assertOpen();
+    const id = formatMessageId(uid, number);
+    const status = -callNative(() => this.#native.dropDead(uid, number), { id });
+    if (status !== Status.ok && status !== Status.empty) throw errorOf(status, { id });
+    return status === Status.ok;
+  }
+
   /** Every cell, chunk, slot and name, counted; exact while nobody works. */
   census(): Census {
     this.#assertOpen();
@@ -398,7 +432,7 @@ function fill(
   }
 }
 
-function traceOf({ state, row, from, type, to, pid }: NativeTrace): MessageTrace {
+function traceOf({ state, row, from, type, to, pid, reason }: NativeTrace): MessageTrace {
   const facts = readFacts(row, 0, from, to, type);
   return {
     id: formatMessageId(row[Column.uid] as number, row[Column.number] as number),
@@ -411,6 +445,7 @@ function traceOf({ state, row, from, type, to, pid }: NativeTrace): MessageTrace
     sentAt: facts.sentAt,
     attempt: facts.attempt,
     pid: pid === 0 ? undefined : pid,
+    reason,
   };
 }
 

@@ -154,6 +154,17 @@ const specs: readonly MetricSpec[] = [
   counted('topics.delivered', 'messages', 'Messages of topics delivered to it.'),
   counted('topics.lost', 'messages', 'Messages of topics that it was told it had lost.'),
   counted('topics.lagged', 'times', 'Times it was set aside as too slow a subscriber.'),
+  counted('messages.dead_lettered', 'messages', 'Messages it gave up: its dead letters.'),
+  counted('messages.expired', 'messages', 'Of them, those that it met too late.'),
+  counted(
+    'messages.repeated',
+    'messages',
+    'Messages it dropped because one of their key was acked before.',
+  ),
+  counted('messages.redriven', 'messages', 'Dead letters it sent again.'),
+  counted('send.rate_limited', 'messages', 'Tries to send that its rate refused.'),
+  counted('send.over_quota', 'messages', 'Tries to send that its quota refused.'),
+  counted('send.paced', 'messages', 'Sends after which it paused to spare a full recipient.'),
   spec('agent.restarts', 'restarts', 'counter', agent, 'Times another process took its name over.'),
   spec(
     'agent.spawn_time',

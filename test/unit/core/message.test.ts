@@ -14,6 +14,8 @@ const facts = {
   correlationNumber: 0,
   kind: 2,
   flags: 0,
+  lane: 1,
+  expiresAtMs: 0,
 };
 
 describe('formatMessageId and parseMessageId', () => {
