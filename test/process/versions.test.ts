@@ -11,7 +11,7 @@ import { evidenceOf } from '../support/evidence.js';
 import { failureOf, range, testDirectory, until } from '../support/fabric.js';
 
 const run = promisify(execFile);
-const peers = { next_minor_peer: ['kLayoutMinor', 2], next_major_peer: ['kLayoutMajor', 2] };
+const peers = { next_minor_peer: ['kLayoutMinor', 1], next_major_peer: ['kLayoutMajor', 3] };
 const folder = join(root, 'native', 'build', 'other-versions');
 const program = (peer: string) => join(folder, peer, 'version_peer');
 
@@ -73,7 +73,7 @@ describe('The next version of the same layout', () => {
     const fabric = await openVersions(dir, ours);
     const me = await fabric.join('me');
     const peer = startPeer('next_minor_peer', 'serve', dir, 'peer', '60');
-    expect(await peer.heard()).toEqual({ ready: '1.2' });
+    expect(await peer.heard()).toEqual({ ready: '2.1' });
     evidence.injected += 1;
     for (const i of range(60)) {
       const text = `${i} `.repeat(1 + ((i * 37) % 900));
@@ -108,7 +108,7 @@ describe('Another layout', () => {
 
     expect(await peer.heard()).toEqual({
       refused: 'a file of the fabric has another layout version',
-      detail: 'layout 1.1, this build reads 2.x',
+      detail: 'layout 2.0, this build reads 3.x',
     });
     expect(await peer.exited).toBe(3);
     expect(readFileSync(control).equals(before)).toBe(true);
@@ -125,10 +125,10 @@ describe('Another layout', () => {
 
     expect(await failureOf(Fabric.open('versions', { dir }))).toMatchObject({
       code: 'ERR_CFC_REGION_LAYOUT',
-      details: { detail: 'layout 2.0, this build reads 1.x' },
+      details: { detail: 'layout 3.0, this build reads 2.x' },
     });
     const peer = startPeer('next_major_peer', 'serve', dir, 'peer', '1');
-    expect(await peer.heard()).toEqual({ ready: '2.0' });
+    expect(await peer.heard()).toEqual({ ready: '3.0' });
     evidence.hit += 1;
   });
 });
