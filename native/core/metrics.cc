@@ -270,8 +270,9 @@ Status Metrics::TakeBlock(uint32_t index, uint64_t uid, CounterBlock* out) noexc
     const bool counter =
         stands_at != 0 &&
         (i < kPredefined || (Describe(i, &info) && info.kind == MetricKind::kCounter));
-    if (!counter) block.values[i].store(0, std::memory_order_release);
-    block.base[i].store(counter ? stands_at : 0, std::memory_order_release);
+    const bool kept = counter && i < kKeptValues;
+    if (!kept) block.values[i].store(0, std::memory_order_release);
+    if (i < kKeptValues) block.base[i].store(kept ? stands_at : 0, std::memory_order_release);
   }
   const uint64_t even = odd + 1;
   if (!block.generation.compare_exchange_strong(odd, even)) return Status::kBusy;
@@ -313,7 +314,9 @@ bool Metrics::ReadBlock(uint32_t index, Reading* out) const noexcept {
     out->uid = block.uid.load(std::memory_order_acquire);
     for (uint32_t i = 0; i < kBlockValues; ++i) {
       out->total[i] = std::bit_cast<double>(block.values[i].load(std::memory_order_acquire));
-      out->base[i] = std::bit_cast<double>(block.base[i].load(std::memory_order_acquire));
+      out->base[i] = i < kKeptValues
+                         ? std::bit_cast<double>(block.base[i].load(std::memory_order_acquire))
+                         : 0;
     }
     if (block.generation.load(std::memory_order_acquire) == generation) return true;
   }

@@ -1,6 +1,6 @@
 // Metrics: what every agent counts, in one file that anybody may read while it goes on.
 //
-//   header page | log: 120 words | records: 256 x 128 bytes | blocks: 2 KiB each
+//   header page | log: 120 words | records: 256 x 128 bytes | blocks: 1.5 KiB each
 //               | keys: a word per histogram | histograms: kHistogramBytes each
 //
 // Values are doubles, stored as their bits: exact integers up to 2^53. A block has one writer, so
@@ -111,12 +111,16 @@ constexpr PredefinedMetric kPredefinedMetrics[] = {
 // ---- sizes
 
 constexpr uint32_t kBlockValues = 120;
+// Counters of the first so many names go on across owners; those of later ones begin at 0. All of
+// them would cost a third of the file more, of which a large fabric has thousands of blocks.
+constexpr uint32_t kKeptValues = 64;
 constexpr uint32_t kPredefined = sizeof kPredefinedMetrics / sizeof kPredefinedMetrics[0];
 constexpr uint32_t kSchemaRecords = 256;
 constexpr size_t kMaxUnitBytes = 16;
 constexpr uint32_t kMaxMetricBlocks = 1u << 20;  // the key word has 20 bits for it
 constexpr uint32_t kMaxHistograms = 1u << 16;
-static_assert(kPredefined <= kBlockValues && kBlockValues < kSchemaRecords);
+static_assert(kPredefined <= kKeptValues && kKeptValues <= kBlockValues);
+static_assert(kBlockValues < kSchemaRecords);
 
 enum class RecordKind : uint32_t { kFree = 0, kClaimed = 1, kLive = 2 };
 
@@ -136,11 +140,10 @@ struct BlockOf {
   typename Memory::Word uid;  // of the participant that counts here
   typename Memory::Word spare[6];
   typename Memory::Word values[kBlockValues];
-  typename Memory::Word base[kBlockValues];  // what the counters stood at when its owner came
-  typename Memory::Word spare2[8];
+  typename Memory::Word base[kKeptValues];  // what the counters stood at when its owner came
 };
 using Block = BlockOf<NativeMemory>;
-static_assert(sizeof(Block) == 2048, "docs/memory.md draws these bytes");
+static_assert(sizeof(Block) == 1536, "docs/memory.md draws these bytes");
 
 constexpr uint64_t kHistogramBytes =
     (HistogramShape::kWords * sizeof(uint64_t) + kLineBytes - 1) / kLineBytes * kLineBytes;
@@ -262,6 +265,7 @@ class CounterBlock {
   }
 
   double Base(uint32_t index) const noexcept {
+    if (index >= kKeptValues) return 0;
     return std::bit_cast<double>(block_->base[index].load(std::memory_order_relaxed));
   }
 

@@ -185,7 +185,7 @@ const specs: readonly MetricSpec[] = [
     ...counted(
       'shutdown.inbox_message_processed',
       'messages',
-      'Messages that it acked after it was told to stop.',
+      'What it counts itself under this name: messages it processed after it was told to stop.',
     ),
   },
   // ---- what each process takes

@@ -153,10 +153,11 @@ export class Sampler {
         const total = table[values + 2 * index] as number;
         next[to + AgentColumn.totals + index] = total;
         if (total === 0 || counter.hidden) continue;
-        const grew = total - told(index);
+        const own = table[values + 2 * index + 1] as number;
+        // Where it is all its own, what was counted before it is not kept: it began at 0.
+        const grew = total - (sameLife || own !== total ? told(index) : 0);
         if (!(grew > 0)) continue;
         // What it counted itself, and what those before it did of whom nobody told yet.
-        const own = table[values + 2 * index + 1] as number;
         const mine = sameLife ? grew : Math.min(own, grew);
         look.count(counter, mine, tags);
         if (grew > mine) {

@@ -104,6 +104,23 @@ describe('A sampler', () => {
     expect(sum(sampler.sample(), 'files.read', 'visitor')).toBe(5);
   });
 
+  test('tells what an agent counts under a name beyond those that are kept', async () => {
+    const fabric = await openFabric();
+    const sampler = fabric.sampler();
+    const first = await fabric.join('alice');
+    for (const i of range(60)) first.counter(`n${i}`).add(7);
+    expect(sum(sampler.sample(), 'n59')).toBe(7);
+    await first.leave();
+    const second = await fabric.join('alice');
+    for (const i of range(60)) second.counter(`n${i}`).add(9);
+    const records = sampler.sample();
+
+    expect(sum(records, 'n0')).toBe(9);
+    expect(sum(records, 'n59')).toBe(9);
+    second.counter('n59').add(1);
+    expect(sum(sampler.sample(), 'n59')).toBe(1);
+  });
+
   test("tells users' own counters, gauges and histograms", async () => {
     const fabric = await openFabric();
     const alice = await fabric.join('alice', { team: 'A', role: 'coder' });
