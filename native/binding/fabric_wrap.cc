@@ -226,7 +226,7 @@ Napi::Value FabricWrap::Info(const Napi::CallbackInfo& info) {
   out.Set("name", fabric_->name());
   out.Set("path", fabric_->directory().path());
   char id[33] = {};
-  for (int i = 0; i < 16; ++i) std::snprintf(id + 2 * i, 3, "%02x", fabric_->uuid()[i]);
+  for (size_t i = 0; i < 16; ++i) std::snprintf(id + 2 * i, 3, "%02x", fabric_->uuid()[i]);
   out.Set("id", id);
   out.Set("createdAtMs", static_cast<double>(fabric_->created_at_ms()));
   out.Set("maxAgents", options.max_agents);

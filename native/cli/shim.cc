@@ -72,8 +72,9 @@ std::string FindProgram(const std::string& name) {
   std::string folders = path ? path : kDefaultPath;
   for (size_t at = 0; at <= folders.size();) {
     const size_t end = std::min(folders.find(':', at), folders.size());
-    const std::string folder = end == at ? "." : folders.substr(at, end - at);
-    if (IsProgram(folder + "/" + name)) return folder + "/" + name;
+    std::string program = end == at ? "." : folders.substr(at, end - at);
+    program.append("/").append(name);
+    if (IsProgram(program)) return program;
     at = end + 1;
   }
   errno = ENOENT;

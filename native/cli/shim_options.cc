@@ -38,14 +38,15 @@ bool ParseNumber(std::string_view text, uint32_t* out) noexcept {
 }
 
 bool ParseReady(std::string_view text, ReadyWhen* out) noexcept {
-  if (text == "started")
+  if (text == "started") {
     *out = ReadyWhen::kStarted;
-  else if (text == "notify")
+  } else if (text == "notify") {
     *out = ReadyWhen::kNotified;
-  else if (text == "join")
+  } else if (text == "join") {
     *out = ReadyWhen::kJoined;
-  else
+  } else {
     return false;
+  }
   return true;
 }
 
