@@ -50,10 +50,6 @@ const catalogue = {
     message: 'the message was handed on too often; nothing was enqueued',
     hint: 'somebody hands it on in a circle: details say to whom it was to go next',
   },
-  ERR_CFC_RATE_LIMITED: {
-    message: 'the agent sends faster than it may; nothing was enqueued',
-    hint: 'wait, send less, or raise its rate',
-  },
   ERR_CFC_LEASES_FULL: {
     message: 'as many messages are leased as may be',
     hint: 'ack or nack some: a reader may hold a quarter of its mailbox',

@@ -7,7 +7,7 @@ namespace {
 
 using Word = NativeMemory::Word;
 
-constexpr uint32_t kEntryWords = 2;  // key, time in ms; 0: nothing
+constexpr size_t kEntryWords = 2;  // key, time in ms; 0: nothing
 static_assert(kSeenKeys * kEntryWords * sizeof(Word) == kChunkBytes[2]);
 
 // The finalizer of splitmix64: every bit of the result depends on every bit of x.

@@ -36,8 +36,6 @@ namespace cfc {
   X(kSlabFull, "the fabric's memory for large bodies is full")                     \
   X(kQuota, "the sender holds as much payload memory as it may")                   \
   X(kHopsSpent, "the message was handed on too often")                             \
-  X(kRateLimited, "the sender sends faster than it may")                           \
-  X(kQuotaSpent, "the sender has sent as much as it may")                          \
   X(kForeign, "a file or directory belongs to somebody else or is open to others") \
   X(kNotRegular, "something else than a plain file or directory is in the way")    \
   X(kCorrupt, "a file of the fabric is damaged")                                   \

@@ -62,7 +62,7 @@ export function watchVerb(): Command {
   cfc alerts watch --rules night.yaml -- notify-send cfc
 
 It runs until it is interrupted or told to end (SIGTERM), and exits 0. Once a watch was there,
-\`cfc alerts list\`, \`check\` and \`cfc health\` say when it is dead.`,
+\`cfc alerts list\`, \`summary\` and \`check\` say when it is dead.`,
     )
     .action(watch);
 }

@@ -25,8 +25,6 @@ const codeByName: Readonly<Record<string, CfcErrorCode>> = {
   kSlabFull: 'ERR_CFC_SLAB_FULL',
   kQuota: 'ERR_CFC_QUOTA',
   kHopsSpent: 'ERR_CFC_LOOP',
-  kRateLimited: 'ERR_CFC_RATE_LIMITED',
-  kQuotaSpent: 'ERR_CFC_QUOTA',
   kForeign: 'ERR_CFC_FOREIGN_OWNER',
   kNotRegular: 'ERR_CFC_NOT_REGULAR',
   kCorrupt: 'ERR_CFC_REGION_CORRUPT',

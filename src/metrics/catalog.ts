@@ -162,9 +162,6 @@ const specs: readonly MetricSpec[] = [
     'Messages it dropped because one of their key was acked before.',
   ),
   counted('messages.redriven', 'messages', 'Dead letters it sent again.'),
-  counted('send.rate_limited', 'messages', 'Tries to send that its rate refused.'),
-  counted('send.over_quota', 'messages', 'Tries to send that its quota refused.'),
-  counted('send.paced', 'messages', 'Sends after which it paused to spare a full recipient.'),
   spec('agent.restarts', 'restarts', 'counter', agent, 'Times another process took its name over.'),
   spec(
     'agent.spawn_time',

@@ -245,7 +245,7 @@ describe('A name', () => {
     await sleep(300);
     fabric.sweep();
     expect(await failureOf(fabric.join('name'))).toMatchObject({ code: 'ERR_CFC_LEASE_HELD' });
-    expect(seen(fabric, 'name')?.liveness).toBe('alive'); // it may go on in an hour
+    expect(seen(fabric, 'name')?.liveness).toBe('stalled'); // it may go on in an hour
     expect(fabric.census()).toMatchObject({ leased: 1, slotsLive: 2 });
     await me.send('name', 'two');
     holder.process.kill('SIGCONT');

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { cli, leftOf, nothing, processesOf, startCli, untilNothingIsLeft } from '../support/cli.js';
@@ -64,6 +64,27 @@ describe('cfc up in the foreground', () => {
     expect(stdout).toContain('stopped 4 agents');
     expect(stdout).toContain('0 accepted = 0 acked + 0 queued + 0 dead-lettered + 0 dropped');
     expect(leftOf(dir)).toEqual(nothing);
+  });
+
+  test('has its agents do what their roles may, and nothing else', async () => {
+    const dir = workplace();
+    const told = join(dir, 'told');
+    const script = 'cfc send worker-1 x; echo $? >> "$0"; cfc stop worker-1; echo $? >> "$0"';
+    const file = `
+topology: flat
+workers: 2
+roles: { worker: { send: [nobody] } }
+worker: { command: [sh, -c, '${script}; exec sleep 1000', '${told}'], restart: never }
+`;
+    const up = startCli(['up', '-'], { dir, input: file });
+    await until(() => existsSync(told) && readFileSync(told, 'utf8').split('\n').length === 5);
+    // Anybody may write to itself, as worker-1 does here.
+    const codes = readFileSync(told, 'utf8').trim().split('\n').sort();
+    expect(codes).toEqual(['0', '6', '6', '6']);
+    expect((await cli(['send', 'worker-1', 'from a person'], { dir })).code).toBe(0);
+    expect((await cli(['clear', 'worker-1'], { dir })).code).toBe(0);
+    up.process.kill('SIGINT');
+    expect((await up.exited).code).toBe(0);
   });
 
   test('tells what happens, a line each, or as JSON', async () => {

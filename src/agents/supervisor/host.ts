@@ -2,7 +2,9 @@ import { AgentFact, type NativeAgentRecord } from '../../core/native.js';
 import type { Region } from '../../core/region.js';
 import { CfcError, type CfcErrorCode } from '../../errors.js';
 import type { AgentPlan } from '../../topology/plan.js';
+import type { Rights } from '../../topology/rights.js';
 import { type Agent, agentStates } from '../agent.js';
+import type { RightVerb } from '../rights.js';
 import { type AgentStart, startAgents } from '../start.js';
 import { eventsTopic, type SupervisionEvent } from './events.js';
 import { StandIn } from './stand-in.js';
@@ -15,6 +17,8 @@ export interface SupervisedFabric {
   /** @internal */
   readonly region: Region;
   info(): { path: string };
+  setRights(rights: Rights | undefined): void;
+  requireRight(verb: RightVerb): void;
   join(
     name: string,
     options: { role?: string; team?: string; parent?: string; mailboxCells?: number },

@@ -135,7 +135,7 @@ export class Supervisor implements AsyncDisposable {
    * Takes the fabric over: adopts who lives, and begins to start the others.
    *
    * @throws {CfcError} `ERR_CFC_SUPERVISOR_RUNNING` where somebody supervises it already,
-   *   `ERR_CFC_USAGE`, and what `join` throws
+   *   `ERR_CFC_USAGE`, `ERR_CFC_FORBIDDEN`, and what `join` throws
    */
   static async start(
     fabric: SupervisedFabric,
@@ -149,7 +149,14 @@ export class Supervisor implements AsyncDisposable {
     if (topology.agent(supervisorName) !== undefined) {
       throw new CfcError('ERR_CFC_USAGE', { agent: supervisorName, allowed: 'another name' });
     }
-    return new Supervisor(fabric, await holdName(fabric), topology, options);
+    const agent = await holdName(fabric);
+    try {
+      fabric.setRights(topology.rights); // before anybody is started
+    } catch (error) {
+      await agent.leave();
+      throw error;
+    }
+    return new Supervisor(fabric, agent, topology, options);
   }
 
   /**
@@ -157,6 +164,7 @@ export class Supervisor implements AsyncDisposable {
    * let go, and killed where it does not in three seconds. Needs no topology.
    */
   static async down(fabric: SupervisedFabric, options: DownOptions = {}): Promise<ShutdownReport> {
+    fabric.requireRight('stop');
     const agent = await takeOver(fabric);
     const host = new FabricHost(fabric, agent, options, {
       graceMs: options.graceMs ?? defaults.graceMs,
