@@ -131,6 +131,7 @@ void LoopWaiter::Beat() noexcept { participant_->Beat(uv_now(loop_)); }
 
 void LoopWaiter::OnPrepare() noexcept {
   Prepare();
+  if (closing_) return;   // what it called closed the fabric: the participant is gone
   participant_->Beat(0);  // a loop that polls is not stuck, however long it sleeps
 }
 

@@ -36,6 +36,7 @@ export function readSettings(): void {
  * @throws {Outcome} usage, with a line for each mistake
  */
 export function settings(): Config {
+  if (loaded === undefined && failure === undefined) readSettings();
   if (loaded !== undefined) return loaded;
   if (!(failure instanceof CfcError) || failure.code !== 'ERR_CFC_CONFIG_INVALID') throw failure;
   const problems = failure.details.problems as readonly ConfigProblem[];

@@ -140,7 +140,7 @@ const proofs: Record<OptionKey, Proof> = {
     value: 'small',
     look: async (way, dir) => {
       const { sharedBytes } = await json(way, dir, 'create');
-      return (sharedBytes as number) < 9_000_000;
+      return (sharedBytes as number) < 11_000_000;
     },
     usual: false,
     changed: true,

@@ -115,7 +115,9 @@ describe('A suspend', () => {
       const late = names.map((name) => me.ask(name, round + 10, { timeoutMs: Infinity }));
       await sleep(700);
       expect(fabric.sweep()).toMatchObject({ living: 4, reaped: 0 });
-      for (const agent of fabric.snapshot()) expect(agent.liveness).toBe('alive');
+      for (const { name, liveness } of fabric.snapshot()) {
+        expect(liveness).toBe(name === 'me' ? 'alive' : 'stalled');
+      }
       for (const child of children) child.process.kill('SIGCONT');
       evidence.injected += 3;
       for (const answer of answers) expect((await answer).json()).toBe(round + 1);

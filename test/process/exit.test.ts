@@ -371,6 +371,33 @@ describe('A child of a process that takes part', () => {
 });
 
 describe('A fabric that was closed', () => {
+  // The loop said "I go to sleep now" of a participant that the answer, handled just before, had
+  // closed: one job of two ended by SIGSEGV.
+  test('may be closed by what comes while the loop is about to sleep', async () => {
+    const fabric = await openFabric();
+    const me = await fabric.join('me');
+    const child = startChild(
+      async ({ open, say }) => {
+        for (let i = 0; i < 300; i += 1) {
+          const fabric = await open();
+          await (await fabric.join('child')).ask('me', i);
+          await fabric.close();
+        }
+        say('done');
+      },
+      { dir: dirOf(fabric) },
+    );
+    for (let i = 0; i < 300; i += 1) {
+      const message = await me.receive({ timeoutMs: 20_000 });
+      expect(message, child.stderr).toBeDefined();
+      await message?.reply(i);
+      message?.ack();
+    }
+
+    expect(await child.heard()).toBe('done');
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+  });
+
   test('is let go of: a process may open and close for ever', async () => {
     const fabric = await openFabric();
     const child = startChild(

@@ -111,7 +111,9 @@ describe('Another layout', () => {
       detail: 'layout 2.0, this build reads 3.x',
     });
     expect(await peer.exited).toBe(3);
-    expect(readFileSync(control).equals(before)).toBe(true);
+    // Behind its header the file has what a living agent of this process changes at any time.
+    expect(readFileSync(control).subarray(0, 4096).equals(before.subarray(0, 4096))).toBe(true);
+    expect(fabric.census()).toMatchObject({ slotsLive: 1, acked: 0, queued: 0 });
     evidence.met();
     await me.send('me', 'goes on');
     expect((await me.receive())?.text()).toBe('goes on');
