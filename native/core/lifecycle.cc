@@ -124,7 +124,7 @@ void WriteStatusText(Entry& entry, std::string_view text) noexcept {
   while (bytes < text.size() && bytes > 0 && (static_cast<uint8_t>(text[bytes]) & 0xc0) == 0x80) {
     --bytes;
   }
-  std::memcpy(padded, text.data(), bytes);
+  std::copy_n(text.data(), bytes, padded);
   const auto sequence = static_cast<uint32_t>(entry.text_word.load() >> 32) | 1;
   entry.text_word.store(uint64_t{sequence} << 32);
   CopyIn(entry.text, padded, kStatusTextBytes);
