@@ -328,5 +328,66 @@ TEST_CASE("TraceMessage: a dead letter is found, with its reason, until it is go
   CHECK(TraceMessage(*pair.fabric, id, &none) == Status::kEmpty);
 }
 
+// Does with letters all that can be done, whatever they are by now.
+void UseAll(Pair& pair) {
+  DeadLetters letters(pair.fabric.get());
+  DeadLetter letter;
+  for (uint64_t i = 0; i < 12; ++i) {
+    const Status peeked = letters.Peek(i, &letter);
+    if (peeked == Status::kEmpty) break;
+    if (peeked != Status::kOk) continue;
+    std::unique_ptr<char[]> body;
+    letters.CopyBody(letter, &body);
+    DeadLetter mine;
+    if (letters.Take(&pair.bob.participant, letter.message.id, &mine) == Status::kOk) {
+      if (i % 2 == 0) {
+        letters.Settle(&pair.bob.participant, mine, VoidReason::kDropped);
+      } else {
+        letters.GiveBack(&pair.bob.participant, mine);
+      }
+    }
+    TraceReport report;
+    TraceMessage(*pair.fabric.get(), letter.message.id, &report);
+  }
+}
+
+TEST_CASE("DeadLetters: garbage in them harms nobody, and mail goes on") {
+  uint64_t x = 88172645463325252u;
+  const auto random = [&x] {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+  };
+  for (uint32_t seed = 0; seed < 120; ++seed) {
+    Pair pair(1);
+    for (uint32_t i = 0; i < 6; ++i) {
+      pair.Send({.body = i % 3 == 0 ? PatternBody(i, 3000) : std::string(i, 'x')});
+    }
+    pair.NackAll(seed % 2 == 0 ? "why" : "");
+    MailboxView view;
+    REQUIRE(DeadLetters(pair.fabric.get()).View(&view));
+    const Lane& lane = view.lanes[kWorkLane];
+    const uint32_t targets[] = {kState, kSenderUid, kNumber, kSlab, kLengths, kPayload};
+    for (uint32_t n = 0; n < 1 + seed % 5; ++n) {
+      const uint32_t word = targets[(seed + n) % 6] + (seed % 6 == 5 ? random() % 4 : 0);
+      auto& target = lane.At(random() % 8).words[word];
+      const uint64_t old = target.load();
+      target.store(seed % 3 == 0 ? random() : old ^ (uint64_t{1} << random() % 64));
+    }
+    const uint64_t ref = pair.fabric.get()->words().dead_letters.load();
+    if (seed % 10 == 7) pair.fabric.get()->words().dead_letters.store(random());
+    if (seed % 10 == 8) pair.fabric.get()->words().dead_letters.store(ref + (uint64_t{1} << 32));
+    UseAll(pair);
+    pair.Send({.body = "another"});
+    pair.NackAll();
+    UseAll(pair);
+
+    Route to_alice = RouteTo("alice");
+    REQUIRE(pair.bob.agent.TrySend(&to_alice, {.body = "goes on"}, nullptr) == Status::kOk);
+    CHECK(TakeLetter(pair.alice.agent).body == "goes on");
+  }
+}
+
 }  // namespace
 }  // namespace cfc
