@@ -48,15 +48,14 @@ bool ReadProcessUsage(uint32_t pid, ProcessUsage* out) noexcept {
   const char* field = std::strrchr(text, ')');
   constexpr int kUserTicks = 14, kSystemTicks = 15, kStartTicks = 22;
   uint64_t user = 0, system = 0;
-  for (int n = 2; field && n < kStartTicks; ++n) {
-    field = std::strchr(field + 1, ' ');
+  for (int n = 2; n < kStartTicks; ++n) {
+    field = field ? std::strchr(field + 1, ' ') : nullptr;
     if (!field) return false;
     const uint64_t value = std::strtoull(field + 1, nullptr, 10);
     if (n + 1 == kUserTicks) user = value;
     if (n + 1 == kSystemTicks) system = value;
     if (n + 1 == kStartTicks) out->start_ticks = value;
   }
-  if (!field) return false;
   out->cpu_ticks = user + system;
   if (!ReadText(pid, "statm", text, sizeof text)) return false;
   char* end = nullptr;

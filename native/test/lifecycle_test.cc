@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -264,6 +265,44 @@ TEST_CASE("CounterBlock: guests of one agent count together") {
   uint64_t uid = 0;
   REQUIRE(company.fabric->metrics().ReadBlock(company.shim.agent.entry(), values, &uid));
   CHECK(values[static_cast<uint32_t>(Metric::kMessagesSent)] == 2);
+}
+
+TEST_CASE("LineRing: what is not ours, or not whole, is no ring, and costs nothing but the lines") {
+  const TestFabric fabric;
+  const Directory& directory = fabric->directory();
+  const auto ring_is = [&](int entry, const char* text) {
+    LineRing ring(directory, static_cast<uint32_t>(entry));
+    ring.Append("");
+    ring.Append("new\n");
+    ring.Append("newer\n");
+    CHECK(LineRing::Read(directory, static_cast<uint32_t>(entry)) == text);
+  };
+  const auto made = [&](const char* name, mode_t mode) {
+    const Descriptor file(openat(directory.fd(), name, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    REQUIRE(file.valid());
+    REQUIRE(fchmod(file.get(), mode) == 0);
+  };
+  made("lines.00001", 0644);  // open to others
+  ring_is(1, "");
+  made("lines.00002", 0600);  // of two names
+  REQUIRE(linkat(directory.fd(), "lines.00002", directory.fd(), "second", 0) == 0);
+  ring_is(2, "");
+  REQUIRE(mkfifoat(directory.fd(), "lines.00003", 0600) == 0);
+  ring_is(3, "");
+  REQUIRE(symlinkat("second", directory.fd(), "lines.00004") == 0);
+  ring_is(4, "");
+  ring_is(5, "new\nnewer\n");
+
+  // Of a single line that is longer than the ring its end is kept.
+  LineRing(directory, 6).Append(std::string(2 * kLineRingBytes, 'x'));
+  CHECK(LineRing::Read(directory, 6) == std::string(kLineRingBytes, 'x'));
+  // Truncated, a word in.
+  LineRing(directory, 7).Append("gone\n");
+  const Descriptor file(openat(directory.fd(), "lines.00007", O_RDWR | O_CLOEXEC));
+  REQUIRE(ftruncate(file.get(), 8) == 0);
+  CHECK(LineRing::Read(directory, 7).empty());
+  REQUIRE(ftruncate(file.get(), 4) == 0);
+  CHECK(LineRing::Read(directory, 7).empty());
 }
 
 TEST_CASE("LineRing: keeps the last whole lines, across lives") {

@@ -34,6 +34,19 @@ TEST_CASE("ProcessUsage: of ourselves has memory, descriptors, time and a start"
   CHECK(after.start_ticks == before.start_ticks);
 }
 
+TEST_CASE("ProcessUsage: of a process that ended and was not reaped nothing is left but its time") {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  siginfo_t info;
+  REQUIRE(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) == 0);
+  ProcessUsage usage;
+  CHECK(ReadProcessUsage(static_cast<uint32_t>(child), &usage));
+  CHECK(usage.own_bytes == 0);
+  CHECK(usage.descriptors == 0);
+  CHECK(usage.start_ticks > 0);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+}
+
 TEST_CASE("ProcessUsage: of a process that is gone there is none") {
   const pid_t child = fork();
   if (child == 0) _exit(0);
