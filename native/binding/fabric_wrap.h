@@ -30,7 +30,9 @@ enum SampleColumn : uint32_t {
   kSampleProgressAtMs,
   kSampleState,
   kSampleBox,
-  kSampleNaming,  // changes with the name
+  kSampleNaming,      // changes with the name
+  kSampleCommandPid,  // that its shim started; 0: it has none, or it ended
+  kSampleCommandStartTicks,
   kSampleColumns
 };
 enum BoxColumn : uint32_t {
@@ -116,7 +118,8 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
 // create(base, name, options), open(base, name), openOrCreate(base, name, options) → external
 // handle for the constructor; destroy(base, name).
 // processUsage(pids: Float64Array, count, out: Float64Array): rows of own bytes, descriptors, CPU
-// time in ms and start in ticks; NaN where there is no such process
+// time in ms and start in ticks; NaN where there is no such process. Of a negative pid: of
+// everything below that process.
 Napi::Value ProcessUsageOf(const Napi::CallbackInfo& info);
 void DefineFabricFunctions(Napi::Env env, Napi::Object exports);
 

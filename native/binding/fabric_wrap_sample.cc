@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/directory.h"
 #include "core/lease.h"
+#include "core/lifecycle.h"
 #include "core/process_usage.h"
 #include "core/topic_tail.h"
 #include "fabric_wrap.h"
@@ -44,6 +45,10 @@ bool FillAgent(Fabric& fabric, uint32_t entry, double now_ms, double monotonic_m
   row[kSampleBox] = MailboxRefBox(record.mailbox);
   // Generation and hash of the name, which leave out the owner: whole numbers below 2^36.
   row[kSampleNaming] = static_cast<double>(record.word >> 28 & 0xf'ffff'ffff);
+  if (ExitCodeOf(record.exit, record.incarnation) < 0) {
+    row[kSampleCommandPid] = CommandPid(record.command);
+    row[kSampleCommandStartTicks] = static_cast<double>(CommandStart(record.command));
+  }
   if (holds) holders->push_back({slot_index, &row[kSampleLiveness]});
   return true;
 }
@@ -215,7 +220,9 @@ Napi::Value ProcessUsageOf(const Napi::CallbackInfo& info) {
     if (out.ElementLength() < size_t{kUsageColumns} * (i + 1)) break;
     double* const row = out.Data() + size_t{kUsageColumns} * i;
     ProcessUsage usage;
-    const bool read = ReadProcessUsage(static_cast<uint32_t>(pids[i]), &usage);
+    const double pid = pids[i];
+    const bool read = pid < 0 ? ReadUsageBelow(static_cast<uint32_t>(-pid), &usage)
+                              : ReadProcessUsage(static_cast<uint32_t>(pid), &usage);
     row[0] = read ? static_cast<double>(usage.own_bytes) : std::nan("");
     row[1] = static_cast<double>(usage.descriptors);
     row[2] = static_cast<double>(usage.cpu_ticks) * ms_per_tick;

@@ -1,5 +1,5 @@
-// What a process takes, as /proc tells: two short reads and a look at a directory, some
-// microseconds a process.
+// What a process takes, or everything below one, as /proc tells: two short reads and a look at a
+// directory, some microseconds a process.
 //
 // Threads: any. Nothing is kept open.
 #pragma once
@@ -17,5 +17,15 @@ struct ProcessUsage {
 
 // False where there is no such process, or it ended meanwhile.
 bool ReadProcessUsage(uint32_t pid, ProcessUsage* out) noexcept;
+
+// A tree that is deeper or wider is not looked at further: it changes while one looks.
+constexpr uint32_t kMostTreeProcesses = 4096;
+
+// The sum over everything below a process, which is not in it itself; its time has what those below
+// took that it reaped. `start_ticks` is that of the process.
+//
+// False where there is no such process, or nothing is below it; or the kernel keeps no lists of
+// children, or there is no memory for one.
+bool ReadUsageBelow(uint32_t pid, ProcessUsage* out) noexcept;
 
 }  // namespace cfc

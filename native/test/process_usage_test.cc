@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 #include <ctime>
 #include <memory>
@@ -45,6 +47,50 @@ TEST_CASE("ProcessUsage: of a process that ended and was not reaped nothing is l
   CHECK(usage.descriptors == 0);
   CHECK(usage.start_ticks > 0);
   REQUIRE(waitpid(child, nullptr, 0) == child);
+}
+
+TEST_CASE("ProcessUsage: below a process are its children and theirs, and not the process") {
+  constexpr size_t kBytes = 32 << 20;
+  int ready[2];
+  REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
+  const pid_t root = fork();
+  if (root == 0) {
+    setpgid(0, 0);
+    const pid_t worked = fork();
+    if (worked == 0) {
+      while (std::clock() < CLOCKS_PER_SEC / 10) {
+      }
+      _exit(0);
+    }
+    waitpid(worked, nullptr, 0);
+    if (fork() == 0) {
+      fork();
+      void* const memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+      if (memory == MAP_FAILED || write(ready[1], "r", 1) != 1) _exit(1);
+    }
+    pause();
+  }
+  char byte = 0;
+  for (int grown = 0; grown < 2; ++grown) REQUIRE(read(ready[0], &byte, 1) == 1);
+  ProcessUsage itself, below;
+  CHECK(ReadProcessUsage(static_cast<uint32_t>(root), &itself));
+  CHECK(ReadUsageBelow(static_cast<uint32_t>(root), &below));
+  kill(-root, SIGKILL);
+  REQUIRE(waitpid(root, nullptr, 0) == root);
+  CHECK(below.own_bytes >= 2 * kBytes);
+  CHECK(itself.own_bytes < kBytes);
+  CHECK(below.descriptors >= 2 * itself.descriptors);
+  CHECK(below.cpu_ticks >= 5);
+  CHECK(below.start_ticks == itself.start_ticks);
+  CHECK_FALSE(ReadUsageBelow(static_cast<uint32_t>(root), &below));
+  close(ready[0]);
+  close(ready[1]);
+}
+
+TEST_CASE("ProcessUsage: below a process that started none there is nothing") {
+  ProcessUsage below;
+  CHECK_FALSE(ReadUsageBelow(static_cast<uint32_t>(getpid()), &below));
 }
 
 TEST_CASE("ProcessUsage: of a process that is gone there is none") {

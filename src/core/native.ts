@@ -349,6 +349,7 @@ interface Addon {
     cells: Uint32Array,
   ): { fabricBytes: number; mailboxBytes: number };
   defaultBase(): string;
+  /** Of a negative pid: of everything below that process. */
   processUsage(pids: Float64Array, count: number, out: Float64Array): void;
   startPrograms(
     program: string,
@@ -469,6 +470,9 @@ export const SampleColumn = {
   state: 10,
   box: 11,
   naming: 12,
+  /** That its shim started; 0: it has none, or it ended. */
+  commandPid: 13,
+  commandStartTicks: 14,
 } as const;
 
 /** Columns of a row that sampleBoxes() fills; native/binding/fabric_wrap_sample.cc has both. */

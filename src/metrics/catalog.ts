@@ -191,15 +191,15 @@ const specs: readonly MetricSpec[] = [
     'megabytes',
     'gauge',
     agent,
-    'Resident memory that is its own: what it shares with others is not in it.',
+    'Resident memory of its processes: what they share with others is not in it.',
   ),
-  spec('system.open_fds', 'descriptors', 'gauge', agent, 'Its open descriptors.'),
+  spec('system.open_fds', 'descriptors', 'gauge', agent, 'Open descriptors of its processes.'),
   spec(
     'system.load_per_cpu',
     'load',
     'gauge',
     agent,
-    'CPU time that it took in a second, over the number of CPUs: 1 is all of the machine.',
+    'CPU time that its processes took in a second, over the number of CPUs: 1 is all of the machine.',
   ),
   // ---- how the watching goes
   spec(

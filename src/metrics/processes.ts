@@ -3,6 +3,16 @@ import { native } from '../core/native.js';
 
 type Tags = Record<string, string>;
 
+/** Processes that belong together. */
+export interface Watched {
+  /** Of who holds the name. */
+  pid: number;
+  /** Since boot: with the pid, who it is. */
+  startTicks: number;
+  /** Where that is a shim, what it started: then everything below the shim is asked, and not it. */
+  command?: { pid: number; startTicks: number };
+}
+
 export interface ProcessFacts {
   tags: Tags;
   memoryMb: number;
@@ -12,8 +22,7 @@ export interface ProcessFacts {
   load: number | undefined;
 }
 
-interface Known {
-  startTicks: number;
+interface Known extends Watched {
   tags: Tags;
   cpuMs: number;
   askedAtMs: number;
@@ -42,16 +51,21 @@ export class Processes {
     this.#round += 1;
   }
 
-  /** A process that an alive agent runs in: of many of them the first gives its name. */
-  note(pid: number, startTicks: number, tags: Tags): void {
+  /** What an alive agent runs in: of many in one process the first gives its name. */
+  note(watched: Watched, tags: Tags): void {
+    const { pid, startTicks, command } = watched;
     if (pid === 0) return;
     const known = this.#known.get(pid);
-    if (known !== undefined && known.startTicks === startTicks) {
+    if (
+      known !== undefined &&
+      known.startTicks === startTicks &&
+      known.command?.startTicks === command?.startTicks
+    ) {
       if (known.round !== this.#round) known.tags = tags;
       known.round = this.#round;
       return;
     }
-    this.#known.set(pid, { startTicks, tags, cpuMs: 0, askedAtMs: 0, round: this.#round });
+    this.#known.set(pid, { ...watched, tags, cpuMs: 0, askedAtMs: 0, round: this.#round });
   }
 
   /** @returns ms from the start of a process to a time; undefined where nobody knows */
@@ -65,26 +79,27 @@ export class Processes {
   }
 
   // Which process it is, for whoever compares one sample with another: a restart is no growth.
-  #identity(pid: number, startTicks: number): Tags {
+  #identity({ command, ...holder }: Watched): Tags {
+    const { pid, startTicks } = command ?? holder;
     if (this.#bootedAtMs === undefined) return { pid: String(pid) };
     return { pid: String(pid), started: String(this.#bootedAtMs + startTicks * msPerTick) };
   }
 
   ask(nowMs: number): ProcessFacts[] {
     for (const [pid, { round }] of this.#known) if (round !== this.#round) this.#known.delete(pid);
-    const pids = [...this.#known.keys()];
-    const count = Math.min(this.#atATime, pids.length);
-    if (this.#from >= pids.length) this.#from = 0;
-    const chosen = Float64Array.from(
+    const all = [...this.#known.values()];
+    const count = Math.min(this.#atATime, all.length);
+    if (this.#from >= all.length) this.#from = 0;
+    const chosen = Array.from(
       { length: count },
-      (_, i) => pids[(this.#from + i) % pids.length] as number,
+      (_, i) => all[(this.#from + i) % all.length] as Known,
     );
     this.#from += count;
+    const pids = Float64Array.from(chosen, ({ pid, command }) => (command ? -pid : pid));
     const table = new Float64Array(columns * count);
-    native.processUsage(chosen, count, table);
+    native.processUsage(pids, count, table);
     const facts: ProcessFacts[] = [];
-    for (let i = 0; i < count; i += 1) {
-      const known = this.#known.get(chosen[i] as number) as Known;
+    for (const [i, known] of chosen.entries()) {
       const [ownBytes, descriptors, cpuMs, startTicks] = table.subarray(columns * i) as unknown as [
         number,
         number,
@@ -100,7 +115,7 @@ export class Processes {
           : Math.max(0, cpuMs - known.cpuMs) / tookMs / this.#cpus;
       known.cpuMs = cpuMs;
       known.askedAtMs = nowMs;
-      const tags = { ...known.tags, ...this.#identity(chosen[i] as number, startTicks) };
+      const tags = { ...known.tags, ...this.#identity(known) };
       facts.push({ tags, memoryMb: ownBytes / 1e6, descriptors, load });
     }
     return facts;

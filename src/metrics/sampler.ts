@@ -207,7 +207,14 @@ export class Sampler {
     if (!isAlive) return;
     look.alive += 1;
     const startTicks = of(SampleColumn.startTicks);
-    this.#processes.note(of(SampleColumn.pid), startTicks, tags);
+    const command = {
+      pid: of(SampleColumn.commandPid),
+      startTicks: of(SampleColumn.commandStartTicks),
+    };
+    this.#processes.note(
+      { pid: of(SampleColumn.pid), startTicks, ...(command.pid !== 0 && { command }) },
+      tags,
+    );
     if (sameName && earlier(AgentColumn.incarnation) === of(SampleColumn.incarnation)) return;
     const joinedAtMs = of(SampleColumn.joinedAtMs);
     const tookMs = this.#processes.sinceStart(joinedAtMs, startTicks, nowMs);
