@@ -142,9 +142,10 @@ Status Agent::Visit(std::string_view name, uint32_t index, uint32_t incarnation)
   return Status::kLeaseLost;
 }
 
+// An odd incarnation is a life whose description is being rewritten, be it by a reparent: it is the
+// same one, until the next is stored.
 bool Agent::Fenced() const noexcept {
-  return guest_ &&
-         participant_->fabric().entries()[entry_].incarnation.load() != uint64_t{incarnation_} << 1;
+  return guest_ && participant_->fabric().entries()[entry_].incarnation.load() >> 1 != incarnation_;
 }
 
 bool Agent::ReaderReady() noexcept {
@@ -173,7 +174,12 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexce
   entry_word_ = entry_word;
   incarnation_ = static_cast<uint32_t>(entry.incarnation.load() >> 1);
   mailbox_ref_ = entry.mailbox.load();
-  if (!fabric.mail().View(MailboxRefBox(mailbox_ref_), &view_)) return Status::kCorrupt;
+  const auto refuse = [&](Status status) {  // who cannot begin its life holds no name either
+    uint64_t seen = participant_->holder();
+    if (!guest_) entry.holder.compare_exchange_strong(seen, 0);
+    return status;
+  };
+  if (!fabric.mail().View(MailboxRefBox(mailbox_ref_), &view_)) return refuse(Status::kCorrupt);
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     participant_->IntendToRead(PackLaneId(view_.box, lane));
     cursor_[lane] = 0;
@@ -182,13 +188,14 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexce
     empty_at_[lane] = 0;
   }
   reading_ = false;
-  if (!guest_ && !shim_ && !ReaderReady()) return Status::kReadersFull;
+  // Before we take our place: guests of the life before may have all of them.
+  if (!guest_) FenceGuests();
+  if (!guest_ && !shim_ && !ReaderReady()) return refuse(Status::kReadersFull);
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     reopening_[lane] = view_.lanes[lane].Reopen() != Status::kOk;
     if (!guest_) view_.lanes[lane].FenceIncarnations(incarnation_);
   }
   if (!guest_) {
-    FenceGuests();
     entry.pid.store(static_cast<uint64_t>(getpid()));
     entry.joined_at_ms.store(static_cast<uint64_t>(RealTimeNs() / 1'000'000));
   } else {

@@ -88,7 +88,7 @@ Status Agent::Bury(const Delivery& delivery, DeathCause cause, uint32_t attempts
   if (status != Status::kOk) return status;
   CFC_FAIL_POINT("dead.kept");
   status = SettleAs(delivery.token, kDeadLettered, kDeadLettered);
-  if (status == Status::kLeaseLost) letters.TakeBack(participant_, position);
+  if (status != Status::kOk) letters.TakeBack(participant_, position);  // it did not die of this
   if (status == Status::kOk) {
     counters_.Add(Metric::kMessagesDeadLettered, 1);
     if (expired) counters_.Add(Metric::kMessagesExpired, 1);

@@ -64,9 +64,13 @@ Status Agent::Forward(const LeaseToken& token, Route* route, Receipt* receipt,
   lengths.flags = delivery.flags;
   PutWord(cell.words[kSlab], chunk);
   PutWord(cell.words[kLengths], PackLengths(lengths));
+  if ((lengths.flags & kFlagExpires) != 0) {
+    PutWord(cell.words[kExpiry], delivery.expires_at_ms);
+  }
   PutWord(cell.words[kReceipt], *asked ? PackReceipt(lane.LapOf(position), me, 0) : 0);
   CopyIn(&cell.words[kPayload], delivery.payload,
-         delivery.from_bytes + delivery.type_bytes + (chunk == 0 ? delivery.body_bytes : 0));
+         size_t{delivery.key_bytes} + delivery.from_bytes + delivery.type_bytes +
+             (chunk == 0 ? delivery.body_bytes : 0));
   CFC_FAIL_POINT("forward.copied");
   if (chunk != 0) fabric.slab().Place(me, chunk, PackPlace(route->view.box, token.lane, position));
   const uint32_t lost = *asked ? lane.LostCount() : 0;

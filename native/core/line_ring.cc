@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 
@@ -55,13 +56,17 @@ bool LineRing::Open() noexcept {
   if (failed_) return false;
   // Whatever the umask left.
   fchmod(file_.get(), 0600);
-  if (pread(file_.get(), &written_, sizeof written_, 0) != sizeof written_) written_ = 0;
+  if (pread(file_.get(), &counts_, sizeof counts_, 0) != sizeof counts_) counts_ = {};
   return true;
 }
 
 void LineRing::Append(std::string_view bytes) noexcept {
   if (bytes.empty() || !Open()) return;
-  const uint64_t end = written_ + bytes.size();
+  const uint64_t end = counts_.written + bytes.size();
+  // An earlier writer may have died further on.
+  const uint64_t begun = std::max(end, counts_.begun);
+  if (!WriteAt(file_.get(), &begun, sizeof begun, offsetof(LineCounts, begun))) return;
+  counts_.begun = begun;
   if (bytes.size() > kLineRingBytes) bytes.remove_prefix(bytes.size() - kLineRingBytes);
   uint64_t at = end - bytes.size();
   while (!bytes.empty()) {
@@ -72,22 +77,25 @@ void LineRing::Append(std::string_view bytes) noexcept {
     at += piece;
   }
   CFC_FAIL_POINT("lines.written");
-  if (WriteAt(file_.get(), &end, sizeof end, 0)) written_ = end;
+  if (WriteAt(file_.get(), &end, sizeof end, offsetof(LineCounts, written))) counts_.written = end;
 }
 
 std::string LineRing::Read(const Directory& directory, uint32_t entry) {
   std::string text;
   const Descriptor file(OpenChecked(directory, entry, O_RDONLY));
   char ring[kLineRingBytes];
-  uint64_t before = 0, after = 0;
+  uint64_t before = 0;
+  LineCounts after = {};
   if (!file.valid() || pread(file.get(), &before, sizeof before, 0) != sizeof before) return text;
   const ssize_t bytes = pread(file.get(), ring, sizeof ring, kRingAt);
-  if (bytes <= 0 || pread(file.get(), &after, sizeof after, 0) != sizeof after || after < before) {
+  if (bytes <= 0 || pread(file.get(), &after, sizeof after, 0) != sizeof after ||
+      after.written < before) {
     return text;
   }
   const auto there = static_cast<uint64_t>(bytes);
-  // From the oldest byte that nobody wrote over while we copied.
-  uint64_t from = after > kLineRingBytes ? after - kLineRingBytes : 0;
+  // From the oldest byte that nobody wrote over while we copied, or died writing over.
+  const uint64_t newest = std::max(after.written, after.begun);
+  uint64_t from = newest > kLineRingBytes ? newest - kLineRingBytes : 0;
   const bool cut = from > 0;
   for (; from < before; ++from) {
     const uint64_t place = from % kLineRingBytes;

@@ -1,8 +1,9 @@
 // LineRing: the last output of an agent's command, a small file of the fabric (lines.NNNNN).
 //
-// Bytes go round in it; a word says how many came so far, so that a reader knows where they begin.
-// One writer, the shim; any number of readers, who take what was not overwritten while they copied.
-// A writer that dies in the middle leaves bytes that no reader counts.
+// Bytes go round in it; a word says how many came so far, so that a reader knows where they begin,
+// and another one how many are coming, so that it knows what they displace. One writer, the shim;
+// any number of readers, who take what was not overwritten while they copied. A writer that dies in
+// the middle leaves bytes that no reader counts.
 //
 // The file is made at the first output, so who says nothing costs nothing. It stays after the end,
 // and the next life of the entry goes on in it.
@@ -19,6 +20,12 @@ namespace cfc {
 
 constexpr uint32_t kLineFileBytes = 4096;
 constexpr uint32_t kLineRingBytes = kLineFileBytes - 64;
+
+// In front of the ring.
+struct LineCounts {
+  uint64_t written = 0;  // bytes so far
+  uint64_t begun = 0;    // with those that were being written: what they displaced is gone
+};
 
 // By reads and writes through a descriptor, not a mapping: whoever truncates the file kills nobody.
 class LineRing {
@@ -39,7 +46,7 @@ class LineRing {
   uint32_t entry_;
   Descriptor file_;
   bool failed_ = false;
-  uint64_t written_ = 0;
+  LineCounts counts_;
 };
 
 }  // namespace cfc

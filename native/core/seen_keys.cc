@@ -63,7 +63,10 @@ bool SeenKeys::Has(uint64_t key, uint64_t now_ms) const noexcept {
   for (uint32_t i = 0; i < kSeenKeys; ++i) {
     if (window[kEntryWords * i].load(std::memory_order_relaxed) != wanted) continue;
     const uint64_t at_ms = window[kEntryWords * i + 1].load(std::memory_order_acquire);
-    if (at_ms != 0 && now_ms - at_ms <= kSeenKeyMs) return true;
+    // Who noted it may have looked at the clock after us.
+    if (at_ms == 0 || (now_ms > at_ms && now_ms - at_ms > kSeenKeyMs)) continue;
+    // The time of another key that came into its place meanwhile says nothing of this one.
+    if (window[kEntryWords * i].load(std::memory_order_acquire) == wanted) return true;
   }
   return false;
 }

@@ -75,6 +75,31 @@ TEST_CASE("Agent.Forward: the copy is its sender's message, whatever its size an
   CHECK(CensusOf(*four.fabric).chunks_loaned == 0);
 }
 
+TEST_CASE("Agent.Forward: the copy keeps the key and the time of its sender's message") {
+  Four four;
+  const auto due_ms = static_cast<uint64_t>(MonotonicNs() / kMs) + 600'000;
+  uint64_t key = 0;
+  for (const size_t bytes : {0, 3, 100, 140, 5000}) {
+    CAPTURE(bytes);
+    const std::string body = PatternBody(++key, bytes);
+    const Outgoing message = {.body = body, .type = "task", .expires_at_ms = due_ms, .key = key};
+    REQUIRE(four.ann.agent.TrySend(&four.to_bob, message, nullptr) == Status::kOk);
+    const Letter here = TakeLetter(four.carol.agent);
+    Receipt receipt;
+    bool asked = true;
+    REQUIRE(four.Forward(here, &receipt, &asked) == Status::kOk);
+    REQUIRE(four.carol.agent.Ack(here.delivery.token) == Status::kOk);
+    const Letter there = TakeLetter(four.dave.agent);
+    REQUIRE(there.status == Status::kOk);
+    CHECK((there.body == body));
+    CHECK(there.delivery.From() == "ann");
+    CHECK(there.delivery.Type() == "task");
+    CHECK(there.delivery.key == key);
+    CHECK(there.delivery.expires_at_ms == due_ms);
+    CHECK(four.dave.agent.Ack(there.delivery.token) == Status::kOk);
+  }
+}
+
 TEST_CASE("Agent.Forward: who waits for the ack is told by the ack of the copy") {
   Four four;
   Receipt mine;

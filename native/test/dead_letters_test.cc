@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -349,6 +350,30 @@ void UseAll(Pair& pair) {
     TraceReport report;
     TraceMessage(*pair.fabric.get(), letter.message.id, &report);
   }
+}
+
+// Acks what bob holds at the moment in which its letter is kept.
+Pair* acking = nullptr;
+LeaseToken acked_token;
+void AckAtKept(const char* name) {
+  if (std::strcmp(name, "dead.kept") != 0) return;
+  Lane lane = acking->bob.agent.mailbox().lanes[acked_token.lane];
+  (void)lane.Settle(acked_token.position, acked_token.word, kAcked);
+}
+
+TEST_CASE("Agent.Nack: of a message that somebody acked meanwhile no letter stays") {
+  Pair pair(1);
+  pair.Send({.body = "done after all"});
+  const Letter letter = TakeLetter(pair.bob.agent);
+  REQUIRE(letter.status == Status::kOk);
+  acking = &pair;
+  acked_token = letter.delivery.token;
+  TheFailPlan().observer = AckAtKept;
+  const Status status = pair.bob.agent.Nack(letter.delivery.token, 0, "late");
+  TheFailPlan().observer = nullptr;
+  CHECK(status == Status::kAlreadyAcked);
+  DeadLetter found;
+  CHECK(DeadLetters(pair.fabric.get()).Peek(0, &found) == Status::kEmpty);
 }
 
 TEST_CASE("DeadLetters: garbage in them harms nobody, and mail goes on") {

@@ -15,8 +15,10 @@
 namespace cfc {
 namespace {
 
+using test::Child;
 using test::Member;
 using test::RouteTo;
+using test::TakeLetter;
 using test::TestFabric;
 
 constexpr AgentState kStates[] = {AgentState::kSpawned, AgentState::kWorking,  AgentState::kWaiting,
@@ -303,6 +305,70 @@ TEST_CASE("LineRing: what is not ours, or not whole, is no ring, and costs nothi
   CHECK(LineRing::Read(directory, 7).empty());
   REQUIRE(ftruncate(file.get(), 4) == 0);
   CHECK(LineRing::Read(directory, 7).empty());
+}
+
+TEST_CASE("Agent: a guest goes on while its agent is put below another parent") {
+  Company company;
+  Member guest;
+  REQUIRE(company.Visit(&guest) == Status::kOk);
+  Member alice(company.fabric.get(), "alice");
+  Route to_bob = RouteTo("bob");
+  REQUIRE(alice.agent.TrySend(&to_bob, {.body = "hello"}, nullptr) == Status::kOk);
+  company.entry().incarnation.fetch_or(1);  // as one has it who is stopped in the middle of that
+  test::Letter letter = TakeLetter(guest.agent);
+  REQUIRE(letter.status == Status::kOk);
+  CHECK(guest.agent.Ack(letter.delivery.token) == Status::kOk);
+  Route to_alice = RouteTo("alice");
+  CHECK(guest.agent.TrySend(&to_alice, {.body = "hi"}, nullptr) == Status::kOk);
+  CHECK(guest.agent.SetState(AgentState::kWaiting) == Status::kOk);
+}
+
+TEST_CASE("Agent.Join: a successor finds a place, however many guests read for the life before") {
+  Company company;
+  Member guests[kMaxReaders];
+  for (Member& guest : guests) {
+    REQUIRE(company.Visit(&guest) == Status::kOk);
+    CHECK(TakeLetter(guest.agent).status == Status::kEmpty);
+  }
+  company.shim.participant.Unregister();  // its lease is free, as if it had died
+  Member heir(company.fabric.get(), "bob");
+  CHECK(TakeLetter(heir.agent).status == Status::kEmpty);
+  for (Member& guest : guests) CHECK(TakeLetter(guest.agent).status == Status::kLeaseLost);
+}
+
+TEST_CASE("Agent.Join: who cannot begin its life holds no name") {
+  Company company;
+  company.shim.participant.Unregister();
+  company.entry().mailbox.store(PackMailboxRef(MakeBoxId(900, 0), 1));
+  for (int i = 0; i < 2; ++i) {
+    Member heir;
+    REQUIRE(heir.participant.Register(company.fabric.get(), nullptr) == Status::kOk);
+    CHECK(heir.agent.Join(&heir.participant, {.name = "bob"}, nullptr) == Status::kCorrupt);
+    CHECK(company.entry().holder.load() == 0);
+  }
+}
+
+TEST_CASE("LineRing: a writer that died over the oldest lines has none of them read wrong") {
+  TestFabric fabric;
+  const Directory& directory = fabric->directory();
+  Child child([&] {
+    LineRing ring(directory, 9);
+    for (int i = 0; i < 1000; ++i) ring.Append("old line\n");
+    TheFailPlan().Set("lines.written:1");
+    std::string news;
+    for (int i = 0; i < 100; ++i) news += "new line\n";
+    ring.Append(news);
+    return 0;
+  });
+  REQUIRE(child.ExitCode() == 256);
+  const std::string text = LineRing::Read(directory, 9);
+  CHECK(text.size() > kLineRingBytes / 2);
+  CHECK(text.find("new") == std::string::npos);
+  LineRing(directory, 9).Append("after\n");  // the next life goes on
+  const std::string next = LineRing::Read(directory, 9);
+  CHECK(next.find("new") == std::string::npos);
+  REQUIRE(next.size() > 15);
+  CHECK(next.substr(next.size() - 15) == "old line\nafter\n");
 }
 
 TEST_CASE("LineRing: keeps the last whole lines, across lives") {

@@ -44,6 +44,16 @@ TEST_CASE("HashKey: is never 0, and differs for keys that hardly differ") {
   CHECK(HashKey("") != 0);
 }
 
+TEST_CASE("SeenKeys: a key that was noted a moment after the look at the clock is seen") {
+  Pair pair;
+  SeenKeys keys = pair.Keys();
+  const uint64_t key = HashKey("k1");
+  keys.Note(pair.bob.participant.owner(), key, 1000);
+  CHECK(keys.Has(key, 999));
+  CHECK(keys.Has(key, 1000 + kSeenKeyMs));
+  CHECK_FALSE(keys.Has(key, 1001 + kSeenKeyMs));
+}
+
 TEST_CASE("Agent.TryTake: a repeat of a key that was acked is dropped, and counted") {
   Pair pair;
   pair.Send("first", "k1");
