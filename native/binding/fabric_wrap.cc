@@ -279,6 +279,9 @@ Napi::Value FabricWrap::Snapshot(const Napi::CallbackInfo& info) {
     agent.Set("parent", ToValue(env, record.Parent()));
     agent.Set("entry", i);
     agent.Set("pid", record.pid);
+    const Slot* const slot = fabric_->SlotAt(HolderSlot(record.holder));
+    const bool takes_part = slot && slot->uid.load() == HolderUid(record.holder);
+    agent.Set("startTicks", takes_part ? static_cast<double>(slot->start_time.load()) : 0);
     agent.Set("state", static_cast<double>(record.state));
     agent.Set("incarnation", record.incarnation);
     agent.Set("restarts", static_cast<double>(record.restarts));
@@ -527,8 +530,9 @@ Napi::Value FabricWrap::RegisterMetric(const Napi::CallbackInfo& info) {
 
 Napi::Value FabricWrap::Close(const Napi::CallbackInfo& info) {
   Shut();
-  // The callback holds the object that holds us: as long as we hold the callback, nobody goes.
+  // The callbacks hold the object that holds us: as long as we hold a callback, nobody goes.
   on_ready_.Reset();
+  on_ended_.Reset();
   return info.Env().Undefined();
 }
 

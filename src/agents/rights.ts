@@ -116,7 +116,7 @@ export class RightsTable {
   }
 
   #roleOf(name: string): string | undefined {
-    return this.#region.agents().find((one) => one.name === name)?.role;
+    return this.#region.agent(name)?.role;
   }
 
   #refuse(refused: Refused): never {

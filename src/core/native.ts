@@ -27,6 +27,8 @@ export interface NativeAgentRecord {
   parent: string;
   entry: number;
   pid: number;
+  /** When that process was started, in clock ticks since boot; 0 where nobody takes part. */
+  startTicks: number;
   state: number;
   incarnation: number;
   restarts: number;

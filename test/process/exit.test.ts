@@ -410,7 +410,11 @@ describe('A fabric that was closed', () => {
           return process.memoryUsage().heapUsed;
         };
         const openAndClose = async (times: number) => {
-          for (let i = 0; i < times; i += 1) await (await open()).close();
+          for (let i = 0; i < times; i += 1) {
+            const fabric = await open();
+            if (i % 2 === 1) fabric.region.watchPids(() => fabric.name);
+            await fabric.close();
+          }
         };
         await openAndClose(200);
         const before = await heapBytes();

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   Fabric,
   type SupervisionEvent,
@@ -10,7 +10,7 @@ import {
 import { type Child, startChild } from '../support/child.js';
 import { processesOf } from '../support/cli.js';
 import { evidenceOf } from '../support/evidence.js';
-import { failureOf, openFabric, sleep, testDirectory } from '../support/fabric.js';
+import { failureOf, openFabric, sleep, testDirectory, until } from '../support/fabric.js';
 
 const idle = "command: [sleep, '1000']";
 
@@ -196,6 +196,46 @@ describe('Supervisor', () => {
   });
 });
 
+describe('A supervisor where the kernel has no pidfds', () => {
+  test('learns of a start that failed as well', async () => {
+    const fabric = await openFabric({ capacity });
+    vi.spyOn(fabric.region, 'watchPids').mockReturnValue(false);
+    vi.spyOn(fabric.region, 'watchPid').mockReturnValue(false);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const { supervisor, heard } = await supervise(
+      fabric,
+      `agents: [{ name: a, command: [there-is-no-such-program],
+                  restart: { maxRestarts: 0, onCrashLoop: give-up } }]`,
+    );
+    await heard('crash-loop', 'a');
+    await until(() => supervisor.agents()[0]?.phase === 'ended');
+  });
+});
+
+describe('A limit of memory', () => {
+  test('is told of once, for as long as it is passed', async () => {
+    const fabric = await openFabric({ capacity });
+    const { heard, events } = await supervise(
+      fabric,
+      `agents: [{ name: a, ${idle}, limits: { memoryBytes: 1, onMemory: report } }]`,
+    );
+    await heard('memory-exceeded', 'a');
+    await sleep(2500); // two more looks
+    expect(events.filter(({ event }) => event === 'memory-exceeded').length).toBe(1);
+  });
+
+  test('has who passes it started again', async () => {
+    const fabric = await openFabric({ capacity });
+    const { heard } = await supervise(
+      fabric,
+      `agents: [{ name: a, ${idle}, restart: always, limits: { memoryBytes: 1 } }]`,
+    );
+    await heard('restarted', 'a');
+    const second = await heard('memory-exceeded', 'a', 2); // by the next life
+    expect(second).toMatchObject({ limitBytes: 1 });
+  });
+});
+
 describe('A supervisor that is killed', () => {
   test('leaves its agents running; the next one adopts all and restarts none', async () => {
     const evidence = evidenceOf('F5');
@@ -240,10 +280,6 @@ describe('A supervisor that is killed', () => {
 });
 
 const sleeper = { command: ['sleep', '1000'] };
-
-async function until(is: () => boolean): Promise<void> {
-  while (!is()) await sleep(10);
-}
 
 /** Pids of who lives, by name, without the supervisor. */
 function living(fabric: Fabric): Record<string, number> {

@@ -123,8 +123,12 @@ export class FabricHost implements Host {
       );
       return started.map(({ name, pid, started: up }) => {
         if (pid === 0) return { pid, error: new CfcError('ERR_CFC_AGENT_START', { agent: name }) };
-        // Its shim ends as well, which is what is acted upon; this only says why.
-        up.catch((error: unknown) => this.#startFailed(name, error));
+        // Its shim ends as well, which is what is acted upon; this only says why. But where no
+        // pidfd tells of that end, nothing else would: it never held a lease.
+        up.catch((error: unknown) => {
+          this.#startFailed(name, error);
+          if (!this.watchesPids) this.#ended([pid]);
+        });
         return { pid };
       });
     } catch (error) {
@@ -171,9 +175,10 @@ export class FabricHost implements Host {
     if (!this.#agent.left) this.#agent.tryPublish(eventsTopic, told, { type: event.event });
   }
 
-  memoryOf(name: string): number {
+  memoryOf(name: string): { pid: number; memoryBytes: number } {
     const record = this.fabric.region.agent(name);
-    return record?.alive ? memoryBelow(record.pid) : 0;
+    if (!record?.alive) return { pid: 0, memoryBytes: 0 };
+    return { pid: record.pid, memoryBytes: memoryBelow(record.pid) };
   }
 
   async close(): Promise<void> {
@@ -191,7 +196,15 @@ export class FabricHost implements Host {
     const options = cells > 0 ? { role: standInRole, mailboxCells: cells } : { role: standInRole };
     const agent = await this.fabric.join(name, options);
     if (this.#closed) await agent.leave();
-    else this.#standIns.set(name, new StandIn(agent, () => this.#hooks.heirOf(name)));
+    else this.#standIns.set(name, this.#standInOf(name, agent));
+  }
+
+  #standInOf(name: string, agent: Agent): StandIn {
+    const heir = () => this.#hooks.heirOf(name);
+    return new StandIn(agent, heir, (error) => {
+      this.#standIns.delete(name);
+      this.#startFailed(name, error);
+    });
   }
 
   #startFailed(name: string, error: unknown): void {

@@ -27,8 +27,8 @@ export function isToRestart(when: RestartPolicy['when'], { exitCode }: Ending): 
  *
  * Pure: the clock and the dice are given. Time is monotonic, in milliseconds.
  *
- * Up to `maxRestarts` within `withinMs` come after `backoffMs`, doubled for each one after it. One
- * more is a crash loop: from there on the waits grow from one second to five minutes, jittered, and
+ * Up to `maxRestarts` within `withinMs` come after `backoffMs`, doubled for each one after it, up to
+ * five minutes. One more is a crash loop: from there on the waits grow from one second to five minutes, jittered, and
  * start over once the agent has lived for longer than `withinMs` and its last wait.
  */
 export class RestartHistory {
@@ -58,7 +58,9 @@ export class RestartHistory {
       const since = nowMs - this.policy.withinMs;
       this.#restarts = this.#restarts.filter((at) => at > since);
       if (this.#restarts.length < this.policy.maxRestarts) {
-        const delayMs = this.policy.backoffMs * 2 ** this.#restarts.length;
+        const nominalMs = this.policy.backoffMs * 2 ** this.#restarts.length;
+        const mostMs = Math.max(this.policy.backoffMs, crashBackoff.mostMs);
+        const delayMs = Math.min(mostMs, nominalMs);
         this.#restarts.push(nowMs);
         return { kind: 'restart', delayMs };
       }

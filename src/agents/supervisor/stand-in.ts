@@ -4,11 +4,15 @@ import type { Agent } from '../agent.js';
 
 /** How often to try where the heir's mailbox is full, and to ask what became of a copy. */
 const retryMs = 20;
-/** Where the heir is just between two lives, or stopped in the middle of something. */
+/**
+ * Where the heir is just between two lives, or stopped in the middle of something, or the file
+ * system is full.
+ */
 const passing: readonly CfcErrorCode[] = [
   'ERR_CFC_NO_AGENT',
   'ERR_CFC_MAILBOX_CLOSED',
   'ERR_CFC_BUSY',
+  'ERR_CFC_NO_SPACE',
 ];
 
 /**
@@ -17,20 +21,23 @@ const passing: readonly CfcErrorCode[] = [
  * message is acked here once it was accepted there; where its sender waits for the ack, once it was
  * acked there. Whoever dies in between has it come again.
  *
- * Ownership: of the agent, which leaves with `close`.
+ * Ownership: of the agent, which leaves with `close`; also where it cannot go on, which `onFailure`
+ * is told. What it had not handed on by then stays in the mailbox.
  */
 export class StandIn {
   readonly #agent: Agent;
   readonly #heir: () => string;
+  readonly #onFailure: (error: unknown) => void;
   #awaited: Message[] = [];
   #closed = false;
   #moved = 0;
   readonly #done: Promise<void>;
 
   /** @param heir asked for each message: that one may be replaced too */
-  constructor(agent: Agent, heir: () => string) {
+  constructor(agent: Agent, heir: () => string, onFailure: (error: unknown) => void) {
     this.#agent = agent;
     this.#heir = heir;
+    this.#onFailure = onFailure;
     this.#done = this.#run();
   }
 
@@ -59,7 +66,10 @@ export class StandIn {
       }
     } catch (error) {
       // Closed in the middle of something: what was leased goes back into the mailbox.
-      if (!this.#closed) throw error;
+      if (this.#closed) return;
+      this.#closed = true;
+      await this.#agent.leave();
+      this.#onFailure(error);
     }
   }
 

@@ -1,3 +1,4 @@
+import { startTicksOf } from '../../core/process.js';
 import { CfcError } from '../../errors.js';
 import type { Topology } from '../../topology/topology.js';
 import type { Agent } from '../agent.js';
@@ -70,6 +71,8 @@ const tickWithoutPidfdsMs = 50;
 const letGoLookMs = 100;
 /** How long one that is asked to let go may take; then it is taken for stuck, and killed. */
 const letGoMs = 3_000;
+/** How long the kernel may take for that. */
+const killMs = 3_000;
 const readyLookMs = 10;
 
 /**
@@ -95,6 +98,8 @@ export class Supervisor implements AsyncDisposable {
   readonly #supervision: Supervision;
   readonly #options: SupervisorOptions;
   readonly #timers: NodeJS.Timeout[] = [];
+  /** Who has more memory than it may have, and under which pid that was told. */
+  readonly #overLimit = new Map<string, number>();
   readonly #closed: Promise<void>;
   #resolveClosed = () => {};
   #ready: Promise<{ ready: string[]; notReady: string[] }>;
@@ -286,8 +291,14 @@ export class Supervisor implements AsyncDisposable {
       const plan = this.topology.agent(name);
       const limitBytes = plan?.limits.memoryBytes ?? general;
       if (limitBytes === undefined) continue;
-      const memoryBytes = this.#host.memoryOf(name);
-      if (memoryBytes <= limitBytes) continue;
+      const { pid, memoryBytes } = this.#host.memoryOf(name);
+      if (memoryBytes <= limitBytes) {
+        this.#overLimit.delete(name);
+        continue;
+      }
+      // Once for each life that goes beyond it: a stop takes its time.
+      if (this.#overLimit.get(name) === pid) continue;
+      this.#overLimit.set(name, pid);
       this.#host.tell({ event: 'memory-exceeded', agent: name, memoryBytes, limitBytes });
       const then = plan?.limits.onMemory ?? this.#options.onMemory ?? 'restart';
       if (then === 'stop') this.#supervision.giveUp(name);
@@ -312,24 +323,46 @@ async function holdName(fabric: SupervisedFabric): Promise<Agent> {
   }
 }
 
-/** Becomes the supervisor in the place of whoever is. */
+/**
+ * Becomes the supervisor in the place of whoever is.
+ *
+ * @throws {CfcError} `ERR_CFC_SUPERVISOR_RUNNING` where it cannot be killed either: it is in another
+ *   PID namespace, or hangs in the kernel
+ */
 async function takeOver(fabric: SupervisedFabric): Promise<Agent> {
-  const endsMs = performance.now() + letGoMs;
+  const askedMs = performance.now();
   let killed = false;
   for (;;) {
+    const tookMs = performance.now() - askedMs;
     try {
       return await holdName(fabric);
     } catch (error) {
       if (!(error instanceof CfcError) || error.code !== 'ERR_CFC_SUPERVISOR_RUNNING') throw error;
+      if (tookMs >= letGoMs + killMs) throw error;
     }
     fabric.region.gate(supervisorName, true);
-    if (!killed && performance.now() >= endsMs) {
+    if (!killed && tookMs >= letGoMs) {
       // It is stopped, or its loop does not turn. Its agents do not need it.
       killed = true;
       const holder = fabric.region.agent(supervisorName);
-      if (holder?.alive) process.kill(holder.pid, 'SIGKILL');
+      if (holder?.alive) killHolder(holder);
     }
     await new Promise((resolve) => setTimeout(resolve, readyLookMs));
+  }
+}
+
+/**
+ * Kills the process that holds a name. Its pid is that of its own PID namespace: in ours the number
+ * may be anybody's, whom this leaves alone.
+ *
+ * @returns false where it cannot be told, or cannot be killed
+ */
+export function killHolder({ pid, startTicks }: { pid: number; startTicks: number }): boolean {
+  if (startTicks === 0 || startTicksOf(pid) !== startTicks) return false;
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch {
+    return false; // it has just ended
   }
 }
 

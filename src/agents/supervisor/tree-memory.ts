@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** A tree deeper or wider than this is not looked at further: it changes while one looks. */
 const mostProcesses = 10_000;
@@ -18,9 +18,20 @@ export function memoryBelow(pid: number): number {
   return bytes;
 }
 
+// A child is listed below the thread that started it.
 function childrenOf(pid: number): number[] {
-  const text = read(`/proc/${pid}/task/${pid}/children`);
-  return text.split(' ').filter(Boolean).map(Number);
+  const tasks = `/proc/${pid}/task`;
+  return threadsIn(tasks).flatMap((thread) =>
+    read(`${tasks}/${thread}/children`).split(' ').filter(Boolean).map(Number),
+  );
+}
+
+function threadsIn(tasks: string): string[] {
+  try {
+    return readdirSync(tasks);
+  } catch {
+    return [];
+  }
 }
 
 function residentBytes(pid: number): number {

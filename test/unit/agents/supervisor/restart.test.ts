@@ -31,6 +31,17 @@ describe('RestartHistory', () => {
     expect(history.looping).toBe(true);
   });
 
+  test('no wait is longer than five minutes, however many restarts the policy allows', () => {
+    const history = new RestartHistory({ ...defaultRestart, maxRestarts: 1000, withinMs: 1e9 });
+    for (let i = 0; i < 1000; i += 1) {
+      const verdict = history.ended(failed, 0, i);
+      expect(verdict.kind).toBe('restart');
+      if (verdict.kind === 'restart') expect(verdict.delayMs).toBeLessThanOrEqual(300_000);
+    }
+    const patient = new RestartHistory({ ...defaultRestart, backoffMs: 3_600_000 });
+    expect(patient.ended(failed, 0, 0)).toEqual({ kind: 'restart', delayMs: 3_600_000 });
+  });
+
   test('counts only restarts within the window', () => {
     const history = new RestartHistory(defaultRestart);
     for (let i = 0; i < 50; i += 1) {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { expect, onTestFinished, test } from 'vitest';
 import { memoryBelow } from '../../../../src/agents/supervisor/tree-memory.js';
 import { until } from '../../../support/fabric.js';
@@ -18,4 +19,20 @@ test('Memory below a process is that of all its descendants, and none where it i
   expect(memoryBelow(process.pid)).toBeGreaterThan(before);
   expect(memoryBelow(process.pid)).toBeGreaterThan(memoryBelow(pid));
   expect(memoryBelow(2 ** 22 + 1)).toBe(0);
+});
+
+test('What a thread of a process started is below that process too', async () => {
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const child = require('node:child_process').spawn('sleep', ['1000'], { stdio: 'ignore' });
+     parentPort.postMessage(child.pid);`,
+    { eval: true },
+  );
+  const [pid] = (await once(worker, 'message')) as [number];
+  onTestFinished(async () => {
+    process.kill(pid, 'SIGKILL');
+    await worker.terminate();
+  });
+
+  expect(memoryBelow(process.pid)).toBeGreaterThan(0);
 });
