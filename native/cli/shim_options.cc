@@ -78,7 +78,8 @@ bool ShimOptions::Parse(int count, char** arguments) {
     }
     const char* const value = i + 1 < count ? arguments[++i] : "";
     if (!TakeOption(this, option, value)) {
-      std::fprintf(stderr, "cfc-native: %s %s: not understood\n", arguments[i - 1], value);
+      std::fprintf(stderr, "cfc-native: %.*s %s: not understood\n", static_cast<int>(option.size()),
+                   option.data(), value);
       return false;
     }
   }

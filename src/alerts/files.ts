@@ -7,7 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -26,7 +26,7 @@ export function replaceFile(path: string, text: string): void {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const fd = openSync(temporary, flags, 0o600);
     try {
-      writeSync(fd, text);
+      writeFileSync(fd, text); // all of it, where `writeSync` may write less and say nothing
       fsyncSync(fd);
     } finally {
       closeSync(fd);

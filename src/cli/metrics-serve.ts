@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { AlertFiles, CfcError, Fabric } from '../index.js';
 import {
@@ -110,17 +111,10 @@ async function untilStopped(flags: ServeFlags, shown: ShownFabric, signal: Abort
         failing = true;
       }
     }
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, url === undefined ? 1 << 30 : otlpInterval);
-      signal.addEventListener(
-        'abort',
-        () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+    // Rejects once it is told to stop, also where that was during the push.
+    await setTimeout(url === undefined ? 1 << 30 : otlpInterval, undefined, { signal }).catch(
+      () => {},
+    );
   }
 }
 

@@ -37,6 +37,27 @@ describe('cfc dead', () => {
     expect(fabric.census()).toMatchObject({ deadLettered: 2, deadLetters: 0, queued: 0 });
   });
 
+  test('an agent that may not configure may not drop them', async () => {
+    const dir = testDirectory();
+    await using fabric = await Fabric.open('test', {
+      create: true,
+      dir,
+      capacity: { ...smallCapacity, attemptLimit: 1 },
+    });
+    await using bob = await fabric.join('bob', { role: 'worker' });
+    await bob.send('bob', 'one');
+    bob.tryReceive()?.nack();
+    fabric.setRights({ worker: { send: ['*'] } });
+    const env = { CFC_AGENT: 'bob' };
+
+    const refused = await cli(['dead', 'drop'], { dir, env });
+    expect(refused.stderr).toContain('ERR_CFC_FORBIDDEN');
+    expect(refused.code).toBe(6);
+    expect((await cli(['dead', 'drop', '--dry-run'], { dir, env })).code).toBe(0);
+    expect(fabric.deadLetters().length).toBe(1);
+    expect((await cli(['dead', 'drop'], { dir })).stdout).toBe('dropped 1 dead letters\n');
+  });
+
   test('exits 8 where a recipient is gone, and 2 where it is told something else', async () => {
     const dir = testDirectory();
     const options = { dir };

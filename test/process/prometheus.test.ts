@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { createServer, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { cli, startCli } from '../support/cli.js';
 import { openFabric, sleep, testDirectory, until } from '../support/fabric.js';
 import {
@@ -141,4 +142,32 @@ test('OTLP is pushed to a receiver, and SIGTERM ends it in good order', async ()
   expect(metrics.find(({ name }) => name === 'cfc_files_read')).toMatchObject({
     sum: { isMonotonic: true, dataPoints: [{ asDouble: 7 }] },
   });
+});
+
+test('SIGTERM ends it in the middle of a push too, however long the interval is', async () => {
+  let push: () => void = () => {};
+  const pushed = new Promise<void>((resolve) => {
+    push = resolve;
+  });
+  const answers: ServerResponse[] = [];
+  const slow = createServer((_, response) => {
+    answers.push(response);
+    push();
+  });
+  await new Promise<void>((resolve) => {
+    slow.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(() => {
+    slow.closeAllConnections();
+    slow.close();
+  });
+  const { port } = slow.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const { server } = await serving(['--otlp', url, '--otlp-interval', '1h']);
+  await pushed;
+  server.process.kill('SIGTERM');
+  await sleep(200); // for the signal to be there before the answer
+  for (const response of answers) response.end('{}');
+
+  expect((await server.exited).code).toBe(0);
 });
