@@ -23,8 +23,10 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kLongestPauseNs = 2 * kSecondNs;
 constexpr uint32_t kBurst = 20;  // starts within a second before it has to wait for the next
 constexpr uint32_t kFailuresToGiveUp = 12;
-constexpr int64_t kBlindLookNs = 50'000'000;  // at those whose end nothing tells
-constexpr uint32_t kStartsAtOnce = 8;         // then look at what else there is to do
+constexpr int64_t kBlindLookNs = 50'000'000;   // at those whose end nothing tells
+constexpr uint32_t kStartsAtOnce = 8;          // then look at what else there is to do
+constexpr int64_t kArrivalLookNs = 1'000'000;  // at those on their way, while others wait for them
+constexpr int64_t kArrivalPatienceNs = kSecondNs;  // then others need not wait for it any more
 
 int OpenPidfd(pid_t pid) noexcept {
 #ifdef SYS_pidfd_open
@@ -48,8 +50,8 @@ std::string Describe(int status) {
 
 }  // namespace
 
-Children::Children(Fabric* fabric)
-    : fabric_(fabric), null_(open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
+Children::Children(Fabric* fabric, uint32_t at_once)
+    : fabric_(fabric), at_once_(at_once), null_(open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
 void Children::Add(std::string name, std::vector<std::string> arguments) {
   Child child;
@@ -169,13 +171,25 @@ std::vector<size_t> Children::Tend() {
   std::vector<size_t> died = died_;
   if (stopping_) return died;
   const int64_t now = MonotonicNs();
+  LookWhoArrived();
   uint32_t starts = 0;
-  for (Child& child : children_) {
+  for (size_t i = 0; i < children_.size() && coming_.size() < at_once_; ++i) {
+    Child& child = children_[i];
     if (child.pid != 0 || child.start_at_ns > now) continue;
     Start(&child);
+    if (child.pid != 0) coming_.push_back(i);
     if (++starts == kStartsAtOnce) break;
   }
   return died;
+}
+
+void Children::LookWhoArrived() {
+  const int64_t late_ns = MonotonicNs() - kArrivalPatienceNs;
+  const auto gone = [&](size_t i) {
+    const Child& child = children_[i];
+    return child.pid == 0 || child.started_ns < late_ns || Joined(child);
+  };
+  coming_.erase(std::remove_if(coming_.begin(), coming_.end(), gone), coming_.end());
 }
 
 void Children::FillPoll(std::vector<pollfd>* fds) const {
@@ -194,7 +208,7 @@ int64_t Children::NextLookNs() const noexcept {
   for (const Child& child : children_) {
     if (child.pid == 0) next = std::min(next, std::max<int64_t>(child.start_at_ns - now, 0));
   }
-  return next;
+  return coming_.size() < at_once_ || next > kArrivalLookNs ? next : kArrivalLookNs;
 }
 
 void Children::Stop() {

@@ -5,6 +5,9 @@
 // subreaper) and is killed. Living workers whose coordinator died are spared: they are in our own
 // process group, which no command ever is.
 //
+// Not all start at once: so many are on their way into the fabric at a time, and one that has
+// joined makes place for the next.
+//
 // Nothing here sleeps: FillPoll says what to wait for, and how long at most; Tend does what is due.
 //
 // Threads: one, the only one of the process.
@@ -25,8 +28,9 @@ namespace cfc {
 
 class Children {
  public:
-  // Outlived by the fabric, in which the children join under their names.
-  explicit Children(Fabric* fabric);
+  // Outlived by the fabric, in which the children join under their names. at_once: how many may be
+  // on their way into it at a time; with thousands that all begin to run, none gets far.
+  Children(Fabric* fabric, uint32_t at_once);
 
   // Names a child; Tend starts it, unless an earlier life of that name runs and can be watched.
   void Add(std::string name, std::vector<std::string> arguments);
@@ -69,9 +73,13 @@ class Children {
   void Died(size_t index, int status, bool known_status);
   void KillLeftovers();
   bool Joined(const Child& child) const;
+  // Forgets of those on their way who arrived, ended, or took too long to be waited for.
+  void LookWhoArrived();
 
   Fabric* fabric_;
+  uint32_t at_once_;
   Descriptor null_;
+  std::vector<size_t> coming_;  // indexes of those on their way
   std::vector<Child> children_;
   std::vector<size_t> died_;
   bool stopping_ = false;

@@ -70,7 +70,9 @@ class Coordinator {
       return 1;
     }
     parent_.name = job_.parent;
-    children_ = std::make_unique<Children>(fabric_.get());
+    // Of all teams together, so that a coordinator among many starts few at a time.
+    const uint32_t teams = std::max(job_.coordinators, 1u);
+    children_ = std::make_unique<Children>(fabric_.get(), std::max(kStartsUnderWay / teams, 2u));
     for (uint32_t i = 1; i <= job_.workers; ++i) {
       Job worker = job_;
       worker.name = "worker-" + job_.team + "-" + std::to_string(i);

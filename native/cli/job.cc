@@ -101,6 +101,7 @@ std::vector<std::string> Job::ToArguments(const char* role) const {
   add("--parent-pid", std::to_string(parent_pid));
   add("--keeper-pid", std::to_string(keeper_pid));
   if (workers != 0) add("--workers", std::to_string(workers));
+  if (coordinators != 0) add("--coordinators", std::to_string(coordinators));
   add("--cells", std::to_string(cells));
   arguments.emplace_back("--");
   arguments.insert(arguments.end(), command.begin(), command.end());

@@ -18,6 +18,8 @@ constexpr int kExitGaveUp = 70;    // its children can't be started
 constexpr int kExitTryAgain = 75;  // the name is still held by an earlier life
 constexpr int kExitOrphaned = 76;  // its parent died
 
+constexpr uint32_t kStartsUnderWay = 128;  // processes of a job that may be on their way to a name
+
 struct Job {
   std::string fabric;
   std::string parent;  // agent that results go to
@@ -35,7 +37,7 @@ struct Job {
   pid_t keeper_pid = 0;  // adopts the workers of a dead coordinator
   uint32_t workers = 0;
   uint32_t cells = 8;         // of a worker's mailbox: one task runs, a second may be on its way
-  uint32_t coordinators = 0;  // 0: workers are the keeper's own
+  uint32_t coordinators = 0;  // of the job; 0: workers are the keeper's own
   bool attach = false;        // the fabric is there already: an earlier keeper made it
 
   // Fills in from what follows the role. False, with a line on stderr: it makes no sense.

@@ -109,7 +109,7 @@ class Keeper {
       Say("failed " + std::string(StatusText(status)) + ": " + failure.path + " " + failure.detail);
       return 1;
     }
-    children_ = std::make_unique<Children>(fabric_.get());
+    children_ = std::make_unique<Children>(fabric_.get(), kStartsUnderWay);
     if (job_.coordinators > 0) {
       AddCoordinators();
     } else {

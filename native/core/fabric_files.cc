@@ -328,11 +328,11 @@ Status Fabric::AttachFiles(Failure* failure) {
   entry_count_ = cut.entry_count;
   status = metrics_.Attach(directory_, uuid(), /*writable=*/true, failure);
   if (status != Status::kOk) return status;
-  mail_.Open(&directory_, uuid(), options_.mail_segment_bytes);
-  slab_.Open(&directory_, uuid(), options_.slab_segment_bytes, options_.slab_max_bytes);
+  mail_.Open(&directory_, uuid(), options_.mail_segment_bytes, &words_->growth_turns);
+  slab_.Open(&directory_, uuid(), options_.slab_segment_bytes, options_.slab_max_bytes,
+             &words_->growth_turns);
   topics_.Open(&directory_, uuid(), options_.topic_cells, options_.topic_subscribers,
                options_.max_topics);
-  bells_ = std::make_unique<std::atomic<int>[]>(slots() + 1);
   return Status::kOk;
 }
 

@@ -128,6 +128,10 @@ class Fabric {
   // after what we freed, and passes on what it leaves.
   bool SomebodyComes(const MailboxView& view, uint32_t lane, uint32_t slot) const noexcept;
   void WriteBell(uint32_t slot) noexcept;
+  // Of the FIFO of that slot, where it was kept open; -1.
+  int KeptBell(uint32_t slot) const noexcept;
+  // False where it may not be kept open, or is already.
+  bool KeepBell(uint32_t slot, int fd) noexcept;
 
   std::string name_;
   Directory directory_;
@@ -142,7 +146,9 @@ class Fabric {
   Slab slab_;
   TopicStore topics_;
   Metrics metrics_;
-  std::unique_ptr<std::atomic<int>[]> bells_;  // 1 + descriptor of FIFOs that this process rang
+  // FIFOs that this process rang and keeps open, by slot: slot 32 | descriptor 32; 0: none here.
+  static constexpr uint32_t kBellRows = 256;
+  std::atomic<uint64_t> bells_[kBellRows] = {};
   std::atomic<uint32_t> open_bells_{0};
 };
 

@@ -12,14 +12,16 @@
 namespace cfc {
 namespace {
 
-constexpr uint32_t kMostOpenBells = 128;
+constexpr uint32_t kMostOpenBells = 128;  // half of the rows: a search for one is short
+
+constexpr uint32_t BellSlot(uint64_t row) noexcept { return static_cast<uint32_t>(row >> 32); }
+constexpr int BellDescriptor(uint64_t row) noexcept { return static_cast<int>(row & 0xffff'ffff); }
 
 }  // namespace
 
 Fabric::~Fabric() {
-  for (uint32_t i = 0; bells_ && i <= slots(); ++i) {
-    const int fd = bells_[i].load() - 1;
-    if (fd >= 0) close(fd);
+  for (const auto& row : bells_) {
+    if (row.load() != 0) close(BellDescriptor(row.load()));
   }
 }
 
@@ -81,17 +83,37 @@ int Fabric::OpenBell(uint32_t slot) noexcept {
   return fd;
 }
 
+int Fabric::KeptBell(uint32_t slot) const noexcept {
+  for (uint32_t probe = 0; probe < kBellRows; ++probe) {
+    const uint64_t row = bells_[(slot + probe) % kBellRows].load();
+    if (row == 0) return -1;  // rows are never emptied
+    if (BellSlot(row) == slot) return BellDescriptor(row);
+  }
+  return -1;
+}
+
+bool Fabric::KeepBell(uint32_t slot, int fd) noexcept {
+  if (open_bells_.fetch_add(1) >= kMostOpenBells) {
+    open_bells_.fetch_sub(1);
+    return false;
+  }
+  const uint64_t mine = uint64_t{slot} << 32 | static_cast<uint32_t>(fd);
+  for (uint32_t probe = 0; probe < kBellRows; ++probe) {
+    uint64_t row = 0;
+    if (bells_[(slot + probe) % kBellRows].compare_exchange_strong(row, mine)) return true;
+    if (BellSlot(row) == slot) break;  // another thread was quicker
+  }
+  open_bells_.fetch_sub(1);
+  return false;
+}
+
 void Fabric::WriteBell(uint32_t slot) noexcept {
-  int fd = bells_[slot].load() - 1;
+  int fd = KeptBell(slot);
   bool keep = fd >= 0;
   if (fd < 0) {
     fd = OpenBell(slot);
     if (fd < 0) return;  // its backstop finds what was published
-    if (open_bells_.load() < kMostOpenBells) {
-      int expected = 0;
-      keep = bells_[slot].compare_exchange_strong(expected, fd + 1);
-      if (keep) open_bells_.fetch_add(1);
-    }
+    keep = KeepBell(slot, fd);
   }
   const char byte = 1;
   // EAGAIN means full, hence readable: a success.

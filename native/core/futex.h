@@ -25,8 +25,8 @@ inline void FutexWait(std::atomic<uint32_t>* word, uint32_t expected, int64_t ti
   syscall(SYS_futex, word, FUTEX_WAIT, expected, &timeout, nullptr, 0);
 }
 
-inline void FutexWake(std::atomic<uint32_t>* word) noexcept {
-  syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+inline void FutexWake(std::atomic<uint32_t>* word, int count = INT_MAX) noexcept {
+  syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0);
 }
 
 }  // namespace cfc

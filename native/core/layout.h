@@ -157,6 +157,7 @@ struct ControlWordsOf {
   alignas(kLineBytes) typename Memory::Word reaped_slots;  // since creation, for people
   typename Memory::Word swept_at_ms;   // monotonic; who moves it on does the sweep
   typename Memory::Word dead_letters;  // MailboxRef of the mailbox that keeps them, 0: none yet
+  typename Memory::Half growth_turns;  // ended so far: who waits for a segment sleeps on it
 };
 using ControlWords = ControlWordsOf<NativeMemory>;
 

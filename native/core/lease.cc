@@ -6,8 +6,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
-#include <ctime>
 #include <mutex>
 
 namespace cfc {
@@ -101,11 +101,11 @@ void Lease::Release() noexcept {
   index_ = -1;
 }
 
-bool GrowthTurn::Try(const Directory& directory) noexcept {
+bool GrowthTurn::Try() noexcept {
   if (!fd_.valid()) {
     char name[16];
     LeaseFileName(0, name);
-    fd_ = Descriptor(openat(directory.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    fd_ = Descriptor(openat(directory_.fd(), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     if (!fd_.valid()) return true;  // in doubt it is nobody's
   }
   struct flock lock = {};
@@ -113,16 +113,15 @@ bool GrowthTurn::Try(const Directory& directory) noexcept {
   lock.l_whence = SEEK_SET;
   lock.l_start = 1 + kMaxSlots / kLeaseFiles;  // behind the bytes of the slots
   lock.l_len = 1;
-  return fcntl(fd_.get(), F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
+  held_ = fcntl(fd_.get(), F_OFD_SETLK, &lock) == 0;
+  return held_ || (errno != EAGAIN && errno != EACCES);
 }
 
-int64_t GrowthTurn::PatienceNs() noexcept {
-  return kLeastPatienceNs + kPatienceStepNs * (getpid() % kPatienceSteps);
-}
-
-void GrowthTurn::Pause(int64_t ns) noexcept {
-  const timespec time = {ns / 1'000'000'000, ns % 1'000'000'000};
-  nanosleep(&time, nullptr);
+GrowthTurn::~GrowthTurn() {
+  if (!held_ && !made_) return;
+  fd_.Reset();  // before they are woken
+  turns_->fetch_add(1);
+  FutexWake(turns_, made_ ? INT_MAX : 1);
 }
 
 bool LeaseTester::Held(uint32_t slot) noexcept {

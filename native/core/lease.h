@@ -9,9 +9,13 @@
 // own would answer "free".
 #pragma once
 
+#include <unistd.h>
+
+#include <atomic>
 #include <cstdint>
 
 #include "clock.h"
+#include "futex.h"
 #include "layout.h"
 #include "region.h"
 #include "status.h"
@@ -55,32 +59,44 @@ class LeaseTester {
 // once, of which one stays, are a hundred times the memory. This spares that and is no lock: who
 // waited for its patience goes ahead without, so that nobody who stops in it stops others. Patience
 // differs from one to the next: on a machine with thousands of processes to run, two seconds pass
-// without anybody having stopped.
+// without anybody having stopped. Who waits sleeps, and is woken by the segment.
 class GrowthTurn {
  public:
-  static constexpr int64_t kLeastPatienceNs = 2'000'000'000;
-  static constexpr int64_t kPatienceStepNs = 20'000'000;
-  static constexpr uint32_t kPatienceSteps = 1024;
+  // `turns`: the word of the fabric that counts them.
+  GrowthTurn(const Directory& directory, std::atomic<uint32_t>* turns) noexcept
+      : directory_(directory), turns_(turns) {}
+  GrowthTurn(const GrowthTurn&) = delete;
+  GrowthTurn& operator=(const GrowthTurn&) = delete;
+  // Ends the turn: wakes all where a segment was made, else the next one to try.
+  ~GrowthTurn();
 
-  GrowthTurn() noexcept = default;
   // Returns with the turn, once changed() is true (there is a new segment), or without.
   template <class Changed>
-  void Await(const Directory& directory, Changed&& changed) noexcept {
-    constexpr int64_t kLongestPauseNs = 256'000'000;
-    const Deadline deadline = Deadline::After(PatienceNs());
-    int64_t pause_ns = 500'000;
-    while (!Try(directory) && !changed() && !deadline.Passed()) {
-      Pause(pause_ns);
-      if (pause_ns < kLongestPauseNs) pause_ns *= 2;
+  void Await(int64_t least_patience_ns, Changed&& changed) noexcept {
+    const Deadline deadline =
+        Deadline::After(least_patience_ns + least_patience_ns / 100 * (getpid() % kSteps));
+    for (;;) {
+      const uint32_t seen = turns_->load();
+      if (Try() || changed() || deadline.Passed()) return;
+      // Who has the turn may die in it, and wakes nobody then.
+      const int64_t left_ns = deadline.RemainingNs();
+      FutexWait(turns_, seen, left_ns < kLookNs ? left_ns : kLookNs);
     }
   }
+  // Whether or not it was our turn: there is a new segment.
+  void Made() noexcept { made_ = true; }
 
  private:
-  bool Try(const Directory& directory) noexcept;
-  static int64_t PatienceNs() noexcept;
-  static void Pause(int64_t ns) noexcept;
+  static constexpr int64_t kSteps = 1024;
+  static constexpr int64_t kLookNs = 250'000'000;
 
+  bool Try() noexcept;
+
+  const Directory& directory_;
+  std::atomic<uint32_t>* turns_;
   Descriptor fd_;  // of the open file description that holds the turn
+  bool held_ = false;
+  bool made_ = false;
 };
 
 // Tests leases in any order; opens each file once, and so up to 64 descriptors.

@@ -10,6 +10,8 @@
 namespace cfc {
 namespace {
 
+constexpr int64_t kGrowthPatienceNs = 2'000'000'000;
+
 void SegmentName(uint32_t index, char out[16]) noexcept {
   std::snprintf(out, 16, "mail.%03u", index % kMaxSegments);
 }
@@ -41,11 +43,12 @@ MailStore::~MailStore() {
   for (auto& segment : segments_) delete segment.load();
 }
 
-void MailStore::Open(const Directory* directory, const uint8_t* uuid,
-                     uint64_t segment_bytes) noexcept {
+void MailStore::Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
+                     std::atomic<uint32_t>* growth_turns) noexcept {
   directory_ = directory;
   uuid_ = uuid;
   segment_bytes_ = segment_bytes;
+  growth_turns_ = growth_turns;
 }
 
 uint32_t MailStore::RoundCells(uint32_t cells) noexcept {
@@ -170,13 +173,14 @@ Status MailStore::Allocate(Owner me, uint32_t work_cells, uint64_t* ref, Mailbox
       AttachAll();
       return known_.load() != known;
     };
-    GrowthTurn turn;
-    turn.Await(*directory_, grown);
+    GrowthTurn turn(*directory_, growth_turns_);
+    turn.Await(kGrowthPatienceNs, grown);
     if (grown()) continue;  // by somebody else: look there first
     status = ClaimAnywhere(work_cells, /*hinted=*/false, me, ref, view);
     if (status != Status::kFull) return status;
     status = Grow(work_cells, failure);
     if (status != Status::kOk) return status;
+    turn.Made();
   }
   return Status::kMailboxesFull;
 }

@@ -40,9 +40,10 @@ class MailStore {
   MailStore& operator=(const MailStore&) = delete;
   ~MailStore();
 
-  // directory and uuid outlive the store. segment_bytes: how much a new segment holds at least one
-  // box of.
-  void Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes) noexcept;
+  // directory, uuid and growth_turns outlive the store. segment_bytes: how much a new segment holds
+  // at least one box of.
+  void Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
+            std::atomic<uint32_t>* growth_turns) noexcept;
 
   // Cells of a lane are rounded up to a power of two within the limits of layout.h.
   static uint32_t RoundCells(uint32_t cells) noexcept;
@@ -108,6 +109,7 @@ class MailStore {
   const Directory* directory_ = nullptr;
   const uint8_t* uuid_ = nullptr;
   uint64_t segment_bytes_ = 0;
+  std::atomic<uint32_t>* growth_turns_ = nullptr;
   std::atomic<uint32_t> known_{0};
   std::atomic<Segment*> segments_[kMaxSegments] = {};
   std::mutex growing_;

@@ -5,6 +5,7 @@
 
 #include "copy.h"
 #include "failpoint.h"
+#include "lease.h"
 
 namespace cfc {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 using Word = NativeMemory::Word;
 
 constexpr uint32_t kRotateBelowBytes = 16'384;
+constexpr int64_t kGrowthPatienceNs = 100'000'000;  // of a sender, who shall not wait for long
 
 void SegmentName(uint32_t index, char out[16]) noexcept {
   std::snprintf(out, 16, "slab.%03u", index % kMaxSlabSegments);
@@ -52,10 +54,11 @@ Slab::~Slab() {
 }
 
 void Slab::Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
-                uint64_t max_bytes) noexcept {
+                uint64_t max_bytes, std::atomic<uint32_t>* growth_turns) noexcept {
   directory_ = directory;
   uuid_ = uuid;
   segment_bytes_ = segment_bytes;
+  growth_turns_ = growth_turns;
   const uint64_t segments = segment_bytes ? max_bytes / segment_bytes : 0;
   max_segments_ = segments < kMaxSlabSegments ? static_cast<uint32_t>(segments) : kMaxSlabSegments;
 }
@@ -135,6 +138,21 @@ Status Slab::Grow(uint32_t chunk_class) noexcept {
   return attached;
 }
 
+Status Slab::GrowInTurn(uint32_t chunk_class, uint32_t seen_segments) noexcept {
+  const auto grown = [&] {
+    AttachAll();
+    return known_.load() != seen_segments;
+  };
+  if (grown()) return Status::kOk;
+  if (seen_segments >= max_segments_) return Status::kSlabFull;
+  GrowthTurn turn(*directory_, growth_turns_);
+  turn.Await(kGrowthPatienceNs, grown);
+  if (grown()) return Status::kOk;
+  const Status status = Grow(chunk_class);
+  if (status == Status::kOk) turn.Made();
+  return status;
+}
+
 Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
   for (uint32_t rounds = 0; rounds <= kMaxSlabSegments; ++rounds) {
     const uint32_t count = known_.load();
@@ -165,7 +183,7 @@ Status Slab::Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept {
         return Status::kOk;
       }
     }
-    const Status grown = Grow(chunk_class);
+    const Status grown = GrowInTurn(chunk_class, count);
     if (grown != Status::kOk) return grown;
   }
   return Status::kSlabFull;

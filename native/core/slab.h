@@ -40,9 +40,10 @@ class Slab {
   Slab& operator=(const Slab&) = delete;
   ~Slab();
 
-  // directory and uuid outlive the slab. segment_bytes: size of a new segment; max_bytes: of all.
+  // directory, uuid and growth_turns outlive the slab. segment_bytes: size of a new segment;
+  // max_bytes: of all.
   void Open(const Directory* directory, const uint8_t* uuid, uint64_t segment_bytes,
-            uint64_t max_bytes) noexcept;
+            uint64_t max_bytes, std::atomic<uint32_t>* growth_turns) noexcept;
 
   // What a body of `bytes` takes of the slab.
   static uint64_t BytesFor(uint64_t bytes) noexcept;
@@ -110,6 +111,8 @@ class Slab {
   Chunk* Resolve(ChunkRef ref, Segment** segment) noexcept;
   Status Take(Owner me, uint32_t chunk_class, ChunkRef* ref) noexcept;
   Status Grow(uint32_t chunk_class) noexcept;
+  // The same by one process of all that find no chunk at the same time.
+  Status GrowInTurn(uint32_t chunk_class, uint32_t seen_segments) noexcept;
   Status AttachSegment(uint32_t index) noexcept;
   void AttachAll() noexcept;
   // Walks a chain that `matches` accepts; returns its length.
@@ -120,6 +123,7 @@ class Slab {
   const Directory* directory_ = nullptr;
   const uint8_t* uuid_ = nullptr;
   uint64_t segment_bytes_ = 0;
+  std::atomic<uint32_t>* growth_turns_ = nullptr;
   uint32_t max_segments_ = 0;
   std::atomic<uint32_t> known_{0};
   std::atomic<Segment*> segments_[kMaxSlabSegments] = {};

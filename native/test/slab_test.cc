@@ -3,12 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "core/fabric.h"
+#include "core/lease.h"
 #include "support.h"
 
 namespace cfc {
@@ -16,6 +19,7 @@ namespace {
 
 using test::PatternBody;
 using test::TempBase;
+using test::TestFabric;
 
 constexpr Owner kAnn = MakeOwner(1, 1);
 constexpr Owner kBob = MakeOwner(2, 1);
@@ -31,7 +35,7 @@ class TestSlab {
   // The same slab as another process has it mapped.
   std::unique_ptr<Slab> Another() {
     auto slab = std::make_unique<Slab>();
-    slab->Open(&directory_, kUuid, segment_bytes_, max_bytes_);
+    slab->Open(&directory_, kUuid, segment_bytes_, max_bytes_, &growth_turns_);
     return slab;
   }
   Slab* operator->() { return slab_.get(); }
@@ -40,6 +44,7 @@ class TestSlab {
  private:
   TempBase base_;
   Directory directory_;
+  std::atomic<uint32_t> growth_turns_{0};
   uint64_t segment_bytes_;
   uint64_t max_bytes_;
   std::unique_ptr<Slab> slab_;
@@ -120,6 +125,44 @@ TEST_CASE("Slab.Borrow: two mappings that grow at once share what they made") {
   REQUIRE(slab->Borrow(kAnn, 5000, &mine) == Status::kOk);
   CHECK(ChunkSegment(mine) == ChunkSegment(theirs));
   CHECK(slab->Census().loaned == 4);
+}
+
+TEST_CASE("GrowthTurn: of many who find no room one makes it, and the others are woken by that") {
+  const TestFabric test;
+  constexpr int kRounds = 20;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<int> made{0};
+    std::atomic<bool> there{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        GrowthTurn turn(test->directory(), &test->words().growth_turns);
+        turn.Await(60'000'000'000, [&] { return there.load(); });
+        if (there.load()) return;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        ++made;
+        there = true;
+        turn.Made();
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(made == 1);
+  }
+}
+
+TEST_CASE(
+    "GrowthTurn: who waits for one that stopped in its turn goes ahead once its patience ends") {
+  const TestFabric test;
+  auto& turns = test->words().growth_turns;
+  GrowthTurn stopped(test->directory(), &turns);
+  stopped.Await(0, [] { return false; });
+  int looks = 0;
+  GrowthTurn next(test->directory(), &turns);
+  next.Await(1'000'000, [&] {
+    ++looks;
+    return false;
+  });
+  CHECK(looks > 0);
 }
 
 TEST_CASE("Slab: a reference of an earlier use reads nothing and frees nothing") {
