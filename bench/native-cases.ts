@@ -6,6 +6,7 @@ const labels: Readonly<Record<NativeProgram, string>> = {
   core: 'cfc',
   topic: 'cfc',
   futex: 'bare futex',
+  round: 'bare round',
   futex_wake: 'bare futexes',
   spsc: 'bare SPSC ring',
   posix_mq: 'POSIX queue',

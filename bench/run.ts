@@ -6,7 +6,9 @@
 //                                        fabric: trees of processes; `bench -- fabric` is the same)
 //   npm run bench -- --placement 2cores  another one than each bench has: 1core, 2cores, free
 //   npm run bench -- --pairs 1 --scale 0.01 --json
-//   npm run bench -- --markdown docs/performance.md    and writes the table there
+//   npm run bench -- --markdown docs/performance.md    and writes the tables there
+//   npm run bench -- fabric --markdown docs/performance.md    that of the trees alone
+//   npm run bench -- fleet --agents 10000    a tree of so many agents, with a guard
 //   npm run bench -- --minutes 10        at full rate for so long, then the ledger
 //   npm run bench -- metrics             what measuring costs, on against off; 10,000 agents
 //
@@ -14,6 +16,7 @@
 import { parseArgs } from 'node:util';
 import { cases, leftOut } from './cases.js';
 import { fabricCases } from './fabric-cases.js';
+import { runFleet } from './fleet.js';
 import { inProcessCases } from './in-process-cases.js';
 import type { Case } from './lib/case.js';
 import type { Placement } from './lib/children.js';
@@ -35,6 +38,7 @@ const { values, positionals } = parseArgs({
     group: { type: 'string', default: 'js,native,process,fabric' },
     placement: { type: 'string' },
     minutes: { type: 'string' },
+    agents: { type: 'string', default: '1000' },
     markdown: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -50,7 +54,9 @@ const placement = placementOf(values.placement);
 const machine = describeMachine();
 print(describe(machine));
 
-if (positionals.includes('metrics')) {
+if (positionals.includes('fleet')) {
+  await runFleet(positive('agents', values.agents), values.json, print);
+} else if (positionals.includes('metrics')) {
   await benchMetrics({ runs: rounds, scale, json: values.json }, machine, progress);
 } else if (values.minutes === undefined) await runCases();
 else await runSoak(positive('minutes', values.minutes));
@@ -66,17 +72,27 @@ async function runCases(): Promise<void> {
     print(`${render(row)}\n`);
   }
   if (values.json) console.log(JSON.stringify(toJson(machine, rows)));
-  if (values.markdown) updateSection(values.markdown, toMarkdown(machine, rows, rounds));
+  if (values.markdown) writeTables(values.markdown, rows);
+}
+
+// Trees of processes have a table of their own.
+function writeTables(file: string, rows: readonly Row[]): void {
+  const trees = rows.filter(({ name }) => name.startsWith('fabric, '));
+  const others = rows.filter((row) => !trees.includes(row));
+  if (others.length > 0) updateSection(file, 'bench', toMarkdown(machine, others, rounds));
+  if (trees.length > 0) updateSection(file, 'fabric', toMarkdown(machine, trees, rounds));
 }
 
 function chosen(): Case[] {
   const groups = positionals.length > 0 ? positionals : values.group.split(',');
   const all: Case[] = [];
-  if (groups.includes('native')) {
+  if (groups.includes('native') || groups.includes('fabric')) {
     const reason = buildNative();
     const left = reason ?? missing('boost_mq');
     if (left !== undefined) progress(`${left}\n`);
-    if (reason === undefined) all.push(...nativeCases(scale, placement));
+    if (reason === undefined && groups.includes('native')) {
+      all.push(...nativeCases(scale, placement));
+    }
   }
   if (groups.includes('js')) {
     for (const reason of leftOut()) progress(`${reason}\n`);

@@ -20,6 +20,8 @@ export interface Rival {
   targetRatio?: number;
   /** The same for the 99th percentile of times. */
   targetRatioP99?: number;
+  /** The verdict is by the worst pair, not by the median one. */
+  byWorst?: boolean;
 }
 
 export type Unit = 'messages/s' | 'GB/s' | 'ms' | 'us' | 'ns' | 'wakes/min';
@@ -38,6 +40,8 @@ export interface Case {
   rivals: Rival[];
   /** Of the absolute figure, on the machine that docs/performance.md names. */
   target?: number;
+  /** The same of the 99th percentile. */
+  targetP99?: number;
   /** Of the slowest producer's share: at least. */
   targetShare?: number;
   /** One round is enough, as nothing else of the machine changes it. */

@@ -17,6 +17,7 @@ export interface Against {
   targetRatio?: number;
   ratioP99?: Ratio;
   targetRatioP99?: number;
+  byWorst?: boolean;
 }
 
 export interface Row {
@@ -26,6 +27,7 @@ export interface Row {
   ours: Figures;
   rivals: Against[];
   target?: number;
+  targetP99?: number;
   targetShare?: number;
 }
 
@@ -46,7 +48,7 @@ export async function measure(bench: Case, rounds: number, tick: () => void): Pr
     }
   }
   const [ours = [], ...others] = runs;
-  const { name, unit, placement, target, targetShare } = bench;
+  const { name, unit, placement, target, targetP99, targetShare } = bench;
   return {
     name,
     unit,
@@ -54,6 +56,7 @@ export async function measure(bench: Case, rounds: number, tick: () => void): Pr
     ours: figuresOf(bench.ours.name, ours),
     rivals: bench.rivals.map((rival, i) => against(unit, ours, rival, others[i] ?? [])),
     ...(target === undefined ? {} : { target }),
+    ...(targetP99 === undefined ? {} : { targetP99 }),
     ...(targetShare === undefined ? {} : { targetShare }),
   };
 }
@@ -68,13 +71,14 @@ function against(unit: Unit, ours: readonly Run[], rival: Rival, runs: readonly 
     all.map(({ samples }) => of(summarize(samples)));
   const middle = ({ median }: Summary) => median;
   const tail = ({ p99 }: Summary) => p99;
-  const { targetRatio, targetRatioP99 } = rival;
+  const { targetRatio, targetRatioP99, byWorst } = rival;
   return {
     figures: figuresOf(rival.name, runs),
     ratio: ratioOf(each(middle, ours), each(middle, runs)),
     ...(targetRatio === undefined ? {} : { targetRatio }),
     ...(unit === 'us' ? { ratioP99: ratioOf(each(tail, ours), each(tail, runs)) } : {}),
     ...(targetRatioP99 === undefined ? {} : { targetRatioP99 }),
+    ...(byWorst === undefined ? {} : { byWorst }),
   };
 }
 

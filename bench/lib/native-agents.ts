@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type Agent, Fabric, type Message, Topology } from 'cfc';
 
@@ -27,6 +28,9 @@ export interface Round {
 const program = fileURLToPath(new URL('../build/Release/cfc-native', import.meta.resolve('cfc')));
 const nonceBytes = 16;
 const watchdogMs = 60_000;
+const lookMs = 1000;
+/** Whole teams answer with bodies above 160 bytes: one segment of chunks holds them all. */
+const answersSegmentBytes = 4 << 20;
 
 function topologyOf({ coordinators, workers, cells = 8 }: Team): Topology {
   const worker = { mailboxCells: cells };
@@ -71,13 +75,19 @@ export class NativeAgents {
     return agents;
   }
 
-  /** What its memory will be, from the topology alone. */
+  /** What its shared memory will be, from the topology and the sizes of the layout alone. */
   static memoryFor(team: Team): number {
-    return Fabric.memoryFor(topologyOf(team), { capacity: capacityOf(team) }).totalBytes;
+    const { totalBytes } = Fabric.memoryFor(topologyOf(team), { capacity: capacityOf(team) });
+    return totalBytes + (team.coordinators > 0 ? answersSegmentBytes : 0);
   }
 
   get count(): number {
     return 1 + this.team.coordinators + this.team.workers;
+  }
+
+  /** Of the process that starts the others and leads their process group; once start() was called. */
+  get keeperPid(): number {
+    return this.#keeper?.pid as number;
   }
 
   /** Starts the processes. @throws {Error} where the keeper can't */
@@ -91,7 +101,9 @@ export class NativeAgents {
       detached: true,
     });
     this.#keeper = keeper;
-    this.#watchdog = setTimeout(() => keeper.kill('SIGKILL'), watchdogMs);
+    // Its end of our pipe closes with it: whom it started goes too.
+    const limitMs = Math.max(watchdogMs, workers * 20);
+    this.#watchdog = setTimeout(() => process.kill(-(keeper.pid as number), 'SIGKILL'), limitMs);
     const [line] = (await once(createInterface({ input: keeper.stdout }), 'line')) as [string];
     if (line !== 'ready') throw new Error(`the keeper says: ${line}`);
     keeper.stdin.write('go\n');
@@ -144,13 +156,79 @@ export class NativeAgents {
     return blocks.reduce((total, count) => total + count * 512, 0);
   }
 
+  /** Of one process, and the mean of some more: memory that is its own share, pages and tables. */
+  processBytes(): number {
+    const pids = this.#group();
+    const chosen = pids.filter((_, i) => i % Math.ceil(pids.length / 50) === 0);
+    let total = 0;
+    for (const pid of chosen) {
+      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      total += kilobytes(rollup, 'Pss') + kilobytes(status, 'VmPTE');
+    }
+    return (total * 1024) / chosen.length;
+  }
+
+  /** Sends everybody as many tasks as its mailbox takes. */
+  fill(): { sent: number; answered(): Promise<number> } {
+    const nonces = new Map<string, Set<number>>();
+    let sent = 0;
+    for (const name of this.#ready.keys()) {
+      const mine = new Set<number>();
+      for (;;) {
+        const nonce = randomBytes(nonceBytes);
+        if (!this.#master.trySend(name, taskBody(nonce), { type: 'task' })) break;
+        mine.add(nonce.readUInt32LE(0));
+        sent += 1;
+      }
+      nonces.set(name, mine);
+    }
+    const answered = async () => {
+      let got = 0;
+      while (got < sent) {
+        const batch = await this.#master.receiveBatch({ timeoutMs: watchdogMs });
+        for (const { type, from, body } of batch) {
+          if (type !== 'result') continue;
+          const index = new DataView(body.buffer, body.byteOffset, body.byteLength);
+          if (nonces.get(from)?.delete(index.getUint32(0, true))) got += 1;
+        }
+        batch.ack();
+      }
+      return got;
+    };
+    return { sent, answered };
+  }
+
+  /** Asks all to end in good order; resolves once they are gone. */
+  async stop(): Promise<void> {
+    const { stdin, stdout } = this.#keeper as ChildProcess;
+    const line = once(createInterface({ input: stdout as Readable }), 'line');
+    stdin?.write('stop\n');
+    const [word] = (await line) as [string];
+    if (word !== 'drained') throw new Error(`the keeper says: ${word}`);
+  }
+
   async close(): Promise<void> {
     clearTimeout(this.#watchdog);
     await this.#fabric.close();
-    if (this.#keeper === undefined) return Fabric.destroy(this.#name);
-    const gone = once(this.#keeper, 'exit');
-    this.#keeper.stdin?.end();
+    const keeper = this.#keeper;
+    // Killed, it left the files.
+    if (keeper === undefined || hasEnded(keeper)) return Fabric.destroy(this.#name);
+    const gone = once(keeper, 'exit');
+    keeper.stdin?.end();
     await gone;
+  }
+
+  // Everybody but the master: the keeper leads their process group.
+  #group(): number[] {
+    const group = this.#keeper?.pid;
+    return readdirSync('/proc').flatMap((name) => {
+      const pid = Number(name);
+      if (!(pid > 0)) return [];
+      const stat = readIfThere(`/proc/${pid}/stat`);
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return Number(fields[2]) === group ? [pid] : [];
+    });
   }
 
   async #send(name: string, nonce: Buffer): Promise<void> {
@@ -165,7 +243,8 @@ export class NativeAgents {
     answers: Map<string, Buffer>,
   ): Promise<string[]> {
     const fresh: string[] = [];
-    const batch = await this.#master.receiveBatch({ timeoutMs: watchdogMs });
+    const batch = await this.#master.receiveBatch({ timeoutMs: lookMs });
+    if (this.#keeper !== undefined && hasEnded(this.#keeper)) throw new Error('the keeper ended');
     for (const message of batch) {
       const { type, from } = message;
       if (type !== 'result') {
@@ -201,6 +280,20 @@ export class NativeAgents {
       }
     }
     return seen.size;
+  }
+}
+
+const hasEnded = ({ exitCode, signalCode }: ChildProcess) => (exitCode ?? signalCode) !== null;
+
+function kilobytes(text: string, field: string): number {
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // it ended meanwhile
   }
 }
 

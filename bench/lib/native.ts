@@ -14,6 +14,7 @@ const build = join(root, 'native/build/bench');
 export type NativeProgram =
   | 'core'
   | 'topic'
+  | 'round'
   | 'futex'
   | 'futex_wake'
   | 'spsc'
@@ -76,6 +77,20 @@ export function runNative(program: NativeProgram, work: NativeWork): () => Promi
       if (code !== 0) throw new Error(`${program} ended with ${code}`);
       return runOf(JSON.parse(printed) as Output, work.producers ?? 1);
     });
+}
+
+/** Milliseconds of rounds through a tree of processes with nothing but a futex each. */
+export async function bareRounds(
+  { coordinators, workers }: { coordinators: number; workers: number },
+  rounds: number,
+): Promise<Run> {
+  const words = [workers, coordinators, rounds].map(String);
+  const child = spawn(pathOf('round'), words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  if (code !== 0) throw new Error(`the bare round ended with ${code}`);
+  const { samplesNs = [], detail } = JSON.parse(printed) as Output;
+  const samples = samplesNs.map((ns) => ns / 1e6);
+  return { samples, sent: samples.length, lost: 0, outOfOrder: 0, detail };
 }
 
 function argumentsOf({

@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { isCost } from './case.js';
 import { describe, type Machine } from './machine.js';
 import type { Against, Figures, Row } from './measure.js';
-import { aimOf, lossOf, shareOf, show, showFigures, showRatio } from './print.js';
+import { aimOf, lossOf, shareOf, showFigures, showRatio, targetText } from './print.js';
 
 /** For programs. */
 export function toJson(machine: Machine, rows: readonly Row[]): unknown {
@@ -20,8 +19,8 @@ export function toJson(machine: Machine, rows: readonly Row[]): unknown {
 
 function resultOf(row: Row, figures: Figures): unknown {
   const { name: by, median, p99, p999, runs, low, high, ...rest } = figures;
-  const { target, targetShare } = row;
-  const ours = figures === row.ours ? { target, targetShare } : {};
+  const { target, targetP99, targetShare } = row;
+  const ours = figures === row.ours ? { target, targetP99, targetShare } : {};
   const name = `${by}: ${row.name} [${row.placement}]`;
   return { name, unit: row.unit, median, p99, p999, low, high, runs, ...rest, ...ours };
 }
@@ -41,8 +40,7 @@ export function toMarkdown(machine: Machine, rows: readonly Row[], rounds: numbe
     '| --- | --- | --- | --- | --- | --- |',
   ];
   for (const row of rows) {
-    const target =
-      row.target === undefined ? '' : `${isCost(row.unit) ? '≤' : '≥'} ${show(row.target)}`;
+    const target = asMath(targetText(row));
     lines.push(line([row.name, row.placement, '**cfc**', cell(row, row.ours), '', target]));
     for (const rival of row.rivals) {
       const { figures } = rival;
@@ -53,32 +51,45 @@ export function toMarkdown(machine: Machine, rows: readonly Row[], rounds: numbe
 }
 
 function cell(row: Row, figures: Figures): string {
-  return [showFigures(row, figures), lossOf(figures), shareOf(row, figures)]
+  const note = row.unit === 'ms' ? figures.detail : undefined;
+  return [showFigures(row, figures), lossOf(figures), shareOf(row, figures), note]
     .filter(Boolean)
     .join('; ');
 }
 
 /** The ratio, that of the 99th percentile where times are compared, and how they meet their aims. */
 function comparison(row: Row, rival: Against): [ratios: string, aims: string] {
-  const { ratio, ratioP99, targetRatio, targetRatioP99 } = rival;
-  const aims = [aimOf(row, targetRatio, ratio).trim()];
+  const { ratio, ratioP99, targetRatio, targetRatioP99, byWorst } = rival;
+  const aims = [aimOf(row, targetRatio, ratio, byWorst).trim()];
   const ratios = [showRatio(ratio)];
   if (ratioP99 !== undefined) {
     ratios.push(`p99 ${showRatio(ratioP99)}`);
     const aim = aimOf(row, targetRatioP99, ratioP99).trim();
     if (aim !== '') aims.push(`p99 ${aim}`);
   }
-  const text = aims.filter(Boolean).join('; ');
-  return [ratios.join('; '), text.replaceAll('>=', '≥').replaceAll('<=', '≤')];
+  return [ratios.join('; '), asMath(aims.filter(Boolean).join('; '))];
 }
+
+const asMath = (text: string) => text.replaceAll('>=', '≥').replaceAll('<=', '≤');
 
 const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`.replaceAll('  ', ' ');
 
-const begin = '<!-- bench:begin (written by `npm run bench -- --markdown docs/performance.md`) -->';
-const end = '<!-- bench:end -->';
+/** A table of docs/performance.md, and the marks around it. */
+const sections = {
+  bench: [
+    '<!-- bench:begin (written by `npm run bench -- --markdown docs/performance.md`) -->',
+    '<!-- bench:end -->',
+  ],
+  fabric: [
+    '<!-- fabric:begin (written by `npm run bench -- fabric --markdown docs/performance.md`) -->',
+    '<!-- fabric:end -->',
+  ],
+} as const;
+export type Section = keyof typeof sections;
 
 /** Replaces what stands between the marks of `file`. */
-export function updateSection(file: string, markdown: string): void {
+export function updateSection(file: string, section: Section, markdown: string): void {
+  const [begin, end] = sections[section];
   const text = readFileSync(file, 'utf8');
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`${file} has no section between ${begin} and ${end}`);

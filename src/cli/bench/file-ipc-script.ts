@@ -210,6 +210,91 @@ bench_ask() {
   send sender receiver stop '{}' >/dev/null
 }
 
+# bench_worker AGENT: answers what is in its inbox, and ends.
+bench_worker() {
+  local messages from payload
+  messages=$(receive "$1")
+  while read -r from && read -r payload; do
+    send "$1" "$from" response "{\\"status\\":\\"ok\\",\\"ids\\":[$payload]}" >/dev/null
+  done < <(sed -n -e 's/^  "from": "\\(.*\\)",$/\\1/p' -e 's/^  "payload": {"id":\\(.*\\)},$/\\1/p' \\
+    <<<"$messages")
+  remove_read "$1" "$messages"
+}
+
+# ask_team PARENT TYPE FIRST NAME…: sends each name a message, numbered from FIRST on, starts a
+# worker for each, and prints the ids that came back, until all have or every worker has ended.
+ask_team() {
+  local parent=$1 type=$2 first=$3 i messages found got=0 running=1
+  shift 3
+  for ((i = 1; i <= $#; i++)); do
+    send "$parent" "\${!i}" "$type" "{\\"id\\":$((first + i))}" >/dev/null
+  done
+  for i in "$@"; do bench_worker "$i" & done
+  while [ "$running" -ne 0 ]; do
+    running=$(jobs -r | wc -l)
+    messages=$(receive "$parent")
+    found=$(sed -n 's/^  "payload": {"status":"ok","ids":\\[\\(.*\\)\\]},$/\\1/p' <<<"$messages")
+    remove_read "$parent" "$messages"
+    if [ -n "$found" ]; then
+      printf '%s\\n' "$found"
+      got=$((got + $(tr ',' '\\n' <<<"$found" | wc -l)))
+    fi
+    if [ "$got" -ge $# ]; then break; fi
+    sleep "$poll_s"
+  done
+  wait
+}
+
+# bench_flat COUNT: prints when it began, the ids that came back, and when the last of them did.
+bench_flat() {
+  local i workers=()
+  for ((i = 1; i <= $1; i++)); do workers+=("worker-$i"); done
+  for i in master "\${workers[@]}"; do init "$i"; done
+  echo "$EPOCHREALTIME"
+  ask_team master task 0 "\${workers[@]}"
+  echo "$EPOCHREALTIME"
+}
+
+# bench_coordinator AGENT INDEX WORKERS: asks its team, and tells the master whose answers it has.
+bench_coordinator() {
+  local i ids workers=()
+  for ((i = 1; i <= $3; i++)); do workers+=("worker-$2-$i"); done
+  ids=$(ask_team "$1" work $(($2 * $3)) "\${workers[@]}" | paste -s -d ,)
+  send "$1" master response "{\\"status\\":\\"ok\\",\\"ids\\":[$ids]}" >/dev/null
+}
+
+# bench_hybrid COORDINATORS WORKERS: the same with WORKERS below each of so many coordinators.
+bench_hybrid() {
+  local i j messages found answers=0 running=1
+  init master
+  for ((i = 0; i < $1; i++)); do
+    init "coord-$i"
+    for ((j = 1; j <= $2; j++)); do init "worker-$i-$j"; done
+  done
+  echo "$EPOCHREALTIME"
+  for ((i = 0; i < $1; i++)); do
+    send master "coord-$i" task "{\\"team\\":$i}" >/dev/null
+  done
+  for ((i = 0; i < $1; i++)); do
+    messages=$(receive "coord-$i")
+    remove_read "coord-$i" "$messages"
+    if [ "$messages" != '[]' ]; then bench_coordinator "coord-$i" "$i" "$2" & fi
+  done
+  while [ "$running" -ne 0 ] && [ "$answers" -lt "$1" ]; do
+    sleep "$poll_s"
+    running=$(jobs -r | wc -l)
+    messages=$(receive master)
+    found=$(sed -n 's/^  "payload": {"status":"ok","ids":\\[\\(.*\\)\\]},$/\\1/p' <<<"$messages")
+    remove_read master "$messages"
+    if [ -n "$found" ]; then
+      printf '%s\\n' "$found"
+      answers=$((answers + $(wc -l <<<"$found")))
+    fi
+  done
+  echo "$EPOCHREALTIME"
+  wait
+}
+
 # Run rather than sourced: does what its arguments say.
 if [ "\${BASH_SOURCE[0]:-$0}" = "$0" ] && [ $# -gt 0 ]; then "$@"; fi
 `;

@@ -10,13 +10,17 @@ describe('updateSection', () => {
     const before = readFileSync(join(root, 'docs/performance.md'), 'utf8');
     const copy = join(testDirectory(), 'performance.md');
     writeFileSync(copy, before);
-    updateSection(copy, '| a table |');
-    updateSection(copy, '| another table |');
+    updateSection(copy, 'bench', '| a table |');
+    updateSection(copy, 'bench', '| another table |');
+    updateSection(copy, 'fabric', '| of trees |');
 
     const after = readFileSync(copy, 'utf8');
     const outside = (text: string) =>
-      text.replace(/(<!-- bench:begin)[\s\S]*(<!-- bench:end)/, '$1$2');
+      text
+        .replace(/(<!-- bench:begin)[\s\S]*(<!-- bench:end)/, '$1$2')
+        .replace(/(<!-- fabric:begin)[\s\S]*(<!-- fabric:end)/, '$1$2');
     expect(after).toContain('| another table |');
+    expect(after).toContain('| of trees |');
     expect(after).not.toContain('| a table |');
     expect(outside(after)).toBe(outside(before));
   });
@@ -24,6 +28,6 @@ describe('updateSection', () => {
   test('refuses a file without marks', () => {
     const file = join(testDirectory(), 'plain.md');
     writeFileSync(file, '# Plain\n');
-    expect(() => updateSection(file, '')).toThrow('no section');
+    expect(() => updateSection(file, 'bench', '')).toThrow('no section');
   });
 });
