@@ -61,13 +61,18 @@ const rows = {
   F9: {
     what: 'tmpfs full, read-only, missing',
     least: 20,
-    commands: [vitest('environment-tmpfs')],
+    commands: [vitest('environment-tmpfs', 'environment-spawn')],
   },
   F10: { what: 'flipped bits of headers', least: 5376, commands: [vitest('damage')] },
   F11: { what: 'garbage in a live region', least: 1000, commands: [vitest('damage')] },
   F12: { what: 'another local user', least: 100, commands: [vitest('environment-strangers')] },
   F13: { what: 'full disk under an exporter', least: 2, commands: [exporter] },
-  F14: { what: 'no descriptors left', least: 9, commands: [vitest('environment-descriptors')] },
+  F14: {
+    what: 'no descriptors, no process at spawn',
+    least: 32,
+    commands: [vitest('environment-descriptors', 'environment-spawn')],
+  },
+  F18: { what: '708 agents that start at once', least: 708, commands: [vitest('chaos')] },
   F19: { what: 'crash loop', least: 1, commands: [vitest('supervisor')] },
   F21: { what: 'worker terminated, exit', least: 70, commands: [vitest('workers', 'exit')] },
   F22: {

@@ -81,6 +81,11 @@ export class NativeAgents {
     return totalBytes + (team.coordinators > 0 ? answersSegmentBytes : 0);
   }
 
+  /** Of its fabric. */
+  get name(): string {
+    return this.#name;
+  }
+
   get count(): number {
     return 1 + this.team.coordinators + this.team.workers;
   }

@@ -1,5 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test, vi } from 'vitest';
 import { NativeAgents } from '../../bench/lib/native-agents.js';
+import { Fabric } from '../../src/index.js';
 import { startChild } from '../support/child.js';
 import {
   jsonLines,
@@ -10,7 +13,8 @@ import {
   untilNothingIsLeft,
 } from '../support/cli.js';
 import { needs, onTmpfs } from '../support/environment.js';
-import { openFabric, range, testDirectory, until } from '../support/fabric.js';
+import { evidenceOf } from '../support/evidence.js';
+import { openFabric, range, sleep, testDirectory, until } from '../support/fabric.js';
 
 const tree = ['--topology', 'hybrid', '--coordinators', '7', '--retries', '13'];
 const numbers = (count: number) =>
@@ -212,3 +216,72 @@ describe('Mailboxes', () => {
     await fabric.close();
   });
 });
+
+describe('A tree of agents', () => {
+  test('of 708 that start at once is ready as a whole, and nobody is taken for dead', async () => {
+    const evidence = evidenceOf('F18');
+    const dir = testDirectory();
+    vi.stubEnv('CFC_DIR', dir);
+    const agents = await NativeAgents.init({ coordinators: 7, workers: 700 });
+    try {
+      await agents.start();
+      await agents.allReady();
+      const workers = new Set(nativesOf(dir, 'worker'));
+      expect(workers.size).toBe(700);
+      expect(await agents.round()).toMatchObject({ delivered: 700 });
+
+      const fabric = await Fabric.open(agents.name);
+      const snapshot = fabric.snapshot();
+      const swept = fabric.sweep();
+      await fabric.close();
+      expect(snapshot).toHaveLength(708);
+      expect(
+        snapshot.filter(({ liveness, restarts }) => liveness !== 'alive' || restarts > 0),
+      ).toEqual([]);
+      expect(swept).toMatchObject({ reaped: 0 });
+      expect(new Set(nativesOf(dir, 'worker'))).toEqual(workers);
+      evidence.met(snapshot.length);
+    } finally {
+      await agents.close();
+    }
+    await untilNothingIsLeft(dir);
+  });
+
+  test('whose coordinators get no more memory waits, dies of nothing, and goes on once there is some', async (context) => {
+    needs(context, ['prlimit', '--version']);
+    const dir = testDirectory();
+    vi.stubEnv('CFC_DIR', dir);
+    const agents = await NativeAgents.init({ coordinators: 2, workers: 40 });
+    const limitMemory = (bytesOf: (pid: number) => number | 'unlimited') => {
+      for (const pid of nativesOf(dir, 'coordinator')) {
+        execFileSync('prlimit', ['--pid', String(pid), `--as=${bytesOf(pid)}:unlimited`]);
+      }
+    };
+    try {
+      await agents.start();
+      await agents.allReady();
+      const before = nativesOf(dir, 'coordinator');
+      // As much as it has, and a little: no segment for the answer of a whole team.
+      limitMemory((pid) => addressSpaceOf(pid) + (1 << 20));
+      const round = agents.round();
+      expect(await Promise.race([round, sleep(700)])).toBeUndefined();
+      expect(nativesOf(dir, 'coordinator')).toEqual(before);
+
+      limitMemory(() => 'unlimited');
+      expect(await round).toMatchObject({ delivered: 40 });
+      expect(nativesOf(dir, 'coordinator')).toEqual(before);
+      expect(await agents.round()).toMatchObject({ delivered: 40 });
+      const fabric = await Fabric.open(agents.name);
+      expect(fabric.census()).toMatchObject({ queued: 0, claimed: 0, dropped: 0, chunksLoaned: 0 });
+      await fabric.close();
+    } finally {
+      await agents.close();
+    }
+    await untilNothingIsLeft(dir);
+  });
+});
+
+function addressSpaceOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmSize:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+}
