@@ -15,15 +15,31 @@ interface SoakFlags {
   report: string;
   every?: number;
   horizon: number;
-  rate: number;
-  restartEvery: number;
+  pace: number;
+  rate?: number;
+  restartEvery?: number;
   detach?: boolean;
   resume?: boolean;
   json?: boolean;
 }
 
+const parsePace = parseCount(1, 1000);
+const parseRate = parseCount(1, 1_000_000);
 const mostWarmUpMs = 600_000;
-const crew = { senders: 2, receivers: 2 };
+
+/** What a busy fabric does at a pace of 1; eight hours of it are the day of report.ts. */
+const pace = {
+  perSecond: 1000,
+  restartMs: 60_000,
+  pauseMs: 1000,
+  exportMs: 5000,
+  evaluateMs: 30_000,
+  exportMaxBytes: 10_000_000,
+} as const;
+/** Of evaluations: how many the condition of the alert holds, and then does not. */
+const pulse = 4;
+/** However quick the pace. */
+const least = { everyMs: 1000, pauseMs: 10, exportMs: 100, evaluateMs: 100, maxBytes: 1_000_000 };
 
 export function soakVerb(): Command {
   return verb('soak', 'run a fabric under load for long, and judge what grows')
@@ -43,11 +59,12 @@ export function soakVerb(): Command {
         .argParser(parseDuration)
         .default(eightHoursMs, '8h'),
     )
-    .option('--rate <n>', 'messages a second', parseCount(1, 1_000_000), 1000)
-    .addOption(
-      new Option('--restart-every <time>', 'how often an agent is killed, at a sample')
-        .argParser(parseDuration)
-        .default(30_000, '30s'),
+    .option('--pace <n>', 'how many times as busy as the day that it stands for', parsePace, 1)
+    .option('--rate <n>', 'messages a second (default: 1000 at a pace of 1)', parseRate)
+    .option(
+      '--restart-every <time>',
+      'how often somebody is killed, at a sample (default: 60s at a pace of 1)',
+      parseDuration,
     )
     .option('--detach', 'in the background; its words go to FILE.log')
     .option('--resume', 'go on with one that was stopped or killed')
@@ -94,11 +111,21 @@ async function soak(flags: SoakFlags): Promise<void> {
 }
 
 function optionsOf(flags: SoakFlags): SoakOptions {
-  const { duration: durationMs, horizon: horizonMs, rate: perSecond } = flags;
-  const everyMs = flags.every ?? Math.max(1000, durationMs / 1000);
-  const warmUpMs = Math.min(mostWarmUpMs, durationMs / 6);
-  const restartEveryMs = flags.restartEvery;
-  return { durationMs, warmUpMs, everyMs, horizonMs, perSecond, ...crew, restartEveryMs };
+  const { duration: durationMs, horizon: horizonMs, pace: times } = flags;
+  const everyMs = flags.every ?? Math.max(least.everyMs, durationMs / 1000);
+  const restartMs = flags.restartEvery ?? pace.restartMs / times;
+  const evaluateEveryMs = Math.max(least.evaluateMs, pace.evaluateMs / times);
+  return {
+    ...{ durationMs, everyMs, horizonMs },
+    warmUpMs: Math.min(mostWarmUpMs, durationMs / 6),
+    perSecond: flags.rate ?? pace.perSecond * times,
+    restartEach: Math.max(1, Math.round(restartMs / everyMs)),
+    pauseMs: Math.max(least.pauseMs, pace.pauseMs / times),
+    exportEveryMs: Math.max(least.exportMs, pace.exportMs / times),
+    exportMaxBytes: Math.max(least.maxBytes, pace.exportMaxBytes / times),
+    evaluateEveryMs,
+    pulseMs: pulse * evaluateEveryMs,
+  };
 }
 
 // The same command once more, without the word that brought us here.

@@ -91,6 +91,11 @@ export class Exporter {
     return this.#lines;
   }
 
+  /** How often this object put its file away. */
+  get rotations(): number {
+    return this.#log.rotations;
+  }
+
   /** Records that it could not write and that are not told later. */
   get lost(): number {
     return this.#lost;

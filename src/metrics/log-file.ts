@@ -38,6 +38,7 @@ export class LogFile {
   /** A device or a pipe has no size, no end to trim, and nothing to put away. */
   #regular = true;
   #torn = false;
+  #rotations = 0;
   #packing: Promise<void> = Promise.resolve();
 
   constructor(path: string, options: LogFileOptions) {
@@ -47,6 +48,11 @@ export class LogFile {
 
   get regular(): boolean {
     return this.#regular;
+  }
+
+  /** How often it was put away, by this object. */
+  get rotations(): number {
+    return this.#rotations;
   }
 
   /** Makes it where it is missing, and cuts off a last line that has no end. */
@@ -177,6 +183,7 @@ export class LogFile {
       await rename(this.path, `${this.path}.1`);
     }
     await this.#reopen();
+    this.#rotations += 1;
     if (gzip && keep > 1) this.#packing = pack(`${this.path}.2`).catch(() => {});
     await this.prune(Date.now());
   }

@@ -11,9 +11,14 @@ export interface SoakOptions {
   horizonMs: number;
   /** Messages a second, of all senders. */
   perSecond: number;
-  senders: number;
-  receivers: number;
-  restartEveryMs: number;
+  /** After how many samples somebody is killed: each time the same, so that ages are comparable. */
+  restartEach: number;
+  /** Between two comings of an agent. */
+  pauseMs: number;
+  exportEveryMs: number;
+  exportMaxBytes: number;
+  evaluateEveryMs: number;
+  pulseMs: number;
 }
 
 /** What became of every message of a run: accepted by senders, the rest counted in the fabric. */
@@ -27,7 +32,7 @@ export interface Ledger {
   difference: number;
 }
 
-/** What a sample says of the fabric. */
+/** What a sample says of a fabric. */
 export interface FabricSample {
   regionBytes: number;
   slots: number;
@@ -36,7 +41,7 @@ export interface FabricSample {
   chunks: number;
 }
 
-export type Counts = PeerCounts & { restarts: number; samples: number };
+export type Counts = PeerCounts & { samples: number };
 
 /** Lines of the file beside the report: what a soak knows, and what it goes on from. */
 export type Entry =
@@ -48,7 +53,7 @@ export type Entry =
       atMs: number;
       /** By the name of the process: `sender-1`. */
       peers: Record<string, PeerSample>;
-      fabric: FabricSample;
+      fabrics: Record<string, FabricSample>;
       counts: Counts;
     }
   | { kind: 'end'; atMs: number; ledger: Ledger; census: Record<string, number>; counts: Counts };

@@ -1,3 +1,4 @@
+import { fabricNames, roleOf } from './cast.js';
 import type { PeerSample } from './crew.js';
 import { type Counts, type Ledger, lengthOf, type Run, type SoakOptions } from './record.js';
 import { type Judged, type Judgement, judgeFlat, judgeGrowth, type Point } from './statistics.js';
@@ -10,13 +11,24 @@ const dayOf: Readonly<Record<keyof Counts, number>> = {
   accepted: 28_800_000, // a thousand messages a second
   acked: 28_800_000,
   large: 288_000, // ten bodies a second that do not fit into a cell
+  asks: 28_800, // a question a second
+  beats: 288_000, // ten agents, each once a second
   joins: 28_800, // one a second
   attaches: 2880, // a process each ten seconds
   subscribes: 28_800,
-  published: 288_000,
-  restarts: 480, // a crash a minute
-  samples: 960, // a look each 30 s, as alerts take
+  published: 144_000, // five a second
+  restarts: 320, // of an agent each 90 s,
+  adoptions: 320, // and of a supervisor each three minutes, with two agents: a crash a minute
+  lines: 864_000, // 5,760 times, 150 each
+  rotations: 14, // of ten megabytes each
+  evaluations: 960, // of all alerts, each 30 s
+  fired: 96, // an alert each five minutes
+  resolved: 96,
+  samples: 960, // a look each 30 s at everybody's /proc
 };
+
+/** Rows that a report keeps of each process, evenly; the file beside it has all of them. */
+const mostRawRows = 160;
 
 export interface Driver {
   driver: string;
@@ -34,14 +46,18 @@ export interface SoakReport {
   options: SoakOptions;
   ledger: Ledger;
   census: Record<string, number>;
-  /** By role, then by what was measured; `fabric` is no process. */
+  /** By role, then by what was measured; `fabric` and `fabric-adopted` are no processes. */
   series: Record<string, Record<string, Judged>>;
   verdict: Judgement;
   /** Why it is not a pass. */
   because: string[];
   drivers: Driver[];
-  /** Of each run, each process: columns and rows. */
-  raw: { columns: string[]; runs: { run: number; process: string; rows: (number | null)[][] }[] };
+  /** Of each run, each process: columns and rows, one of `every` samples. */
+  raw: {
+    columns: string[];
+    every: number;
+    runs: { run: number; process: string; rows: (number | null)[][] }[];
+  };
 }
 
 type Measure = 'heapBytes' | 'anonymousBytes' | 'descriptors' | 'threads' | 'mappings' | 'p99Us';
@@ -51,9 +67,6 @@ const measures: readonly Measure[] = [
 const flatMeasures: readonly string[] = ['descriptors', 'threads', 'slots'];
 const fabricMeasures = ['regionBytes', 'slots', 'names', 'mailboxes', 'chunks'] as const;
 const canaryRole = 'canary';
-
-/** The role of a process: its name without its number. */
-export const roleOf = (process: string): string => process.replace(/-\d+$/, '');
 
 /** Everything that the samples say. */
 export function makeReport(options: SoakOptions, runs: readonly Run[]): SoakReport {
@@ -68,8 +81,8 @@ export function makeReport(options: SoakOptions, runs: readonly Run[]): SoakRepo
       const points = members.flatMap((process) =>
         warm.map((samples) =>
           samples.flatMap(({ atMs, peers }): Point[] => {
-            const value = peers[process]?.[measure] ?? null;
-            return value === null ? [] : [{ atMs, value }];
+            const { [measure]: value = null, life } = peers[process] ?? {};
+            return value === null ? [] : [{ atMs, value, ...(life !== undefined && { life }) }];
           }),
         ),
       );
@@ -78,15 +91,21 @@ export function makeReport(options: SoakOptions, runs: readonly Run[]): SoakRepo
     }
     series[role] = judged;
   }
-  const ofFabric: Record<string, Judged> = {};
-  for (const measure of fabricMeasures) {
-    const points = warm.map((samples) =>
-      samples.map(({ atMs, fabric }): Point => ({ atMs, value: fabric[measure] })),
-    );
-    ofFabric[measure] = judge(measure, points, options.horizonMs);
+  for (const name of fabricsOf(runs)) {
+    const judged: Record<string, Judged> = {};
+    for (const measure of fabricMeasures) {
+      const points = warm.map((samples) =>
+        samples.flatMap(({ atMs, fabrics }): Point[] => {
+          const value = fabrics[name]?.[measure];
+          return value === undefined ? [] : [{ atMs, value }];
+        }),
+      );
+      judged[measure] = judge(measure, points, options.horizonMs);
+    }
+    series[seriesOf(name)] = judged;
   }
-  series.fabric = ofFabric;
   const ledger = ledgerOf(runs);
+  const drivers = driversOf(runs);
   const durationMs = runs.reduce((sum, run) => sum + lengthOf(run), 0);
   return {
     v: version,
@@ -102,14 +121,21 @@ export function makeReport(options: SoakOptions, runs: readonly Run[]): SoakRepo
     ledger,
     census: runs.at(-1)?.end?.census ?? {},
     series,
-    ...verdictOf(series, ledger, runs),
-    drivers: driversOf(runs),
+    ...verdictOf(series, ledger, runs, drivers),
+    drivers,
     raw: rawOf(runs, processes),
   };
 }
 
+const fabricsOf = (runs: readonly Run[]) => [
+  ...new Set(runs.flatMap((run) => Object.keys(run.samples[0]?.fabrics ?? {}))),
+];
+const seriesOf = (fabric: string) => (fabric === fabricNames[0] ? 'fabric' : `fabric-${fabric}`);
+
 function judge(measure: string, points: readonly Point[][], horizonMs: number): Judged {
-  return flatMeasures.includes(measure) ? judgeFlat(points) : judgeGrowth(points, horizonMs);
+  return flatMeasures.includes(measure)
+    ? judgeFlat(points, horizonMs)
+    : judgeGrowth(points, horizonMs);
 }
 
 /** @internal exported for its test */
@@ -117,6 +143,7 @@ export function verdictOf(
   series: SoakReport['series'],
   ledger: Ledger,
   runs: readonly Pick<Run, 'end'>[],
+  drivers: readonly Pick<Driver, 'driver' | 'count'>[],
 ): { verdict: Judgement; because: string[] } {
   const failed: string[] = [];
   const unclear: string[] = [];
@@ -132,6 +159,9 @@ export function verdictOf(
     unclear.push('the gate did not find the leak of the canary');
   }
   if (runs.some((run) => run.end === undefined)) unclear.push('a run was cut off: no ledger of it');
+  for (const { driver, count } of drivers) {
+    if (count === 0) unclear.push(`nothing was done of ${driver}`);
+  }
   const verdict = failed.length > 0 ? 'fail' : unclear.length > 0 ? 'inconclusive' : 'pass';
   return { verdict, because: [...failed, ...unclear] };
 }
@@ -154,26 +184,29 @@ function driversOf(runs: readonly Run[]): Driver[] {
 }
 
 function rawOf(runs: readonly Run[], processes: readonly string[]): SoakReport['raw'] {
-  const rows = runs.flatMap((run, i) =>
+  const samples = runs.reduce((sum, run) => sum + run.samples.length, 0);
+  const every = Math.max(1, Math.ceil(samples / mostRawRows));
+  const kept = runs.map((run) => run.samples.filter((_, i) => i % every === 0));
+  const rows = kept.flatMap((some, run) =>
     processes.map((process) => ({
-      run: i,
-      process,
-      rows: run.samples.map(({ atMs, peers }) => {
+      ...{ run, process },
+      rows: some.map(({ atMs, peers }) => {
         const sample = peers[process] as PeerSample | undefined;
         return [Math.round(atMs), ...measures.map((measure) => round(sample?.[measure] ?? null))];
       }),
     })),
   );
-  const ofFabric = runs.map((run, i) => ({
-    run: i,
-    process: 'fabric',
-    rows: run.samples.map(({ atMs, fabric }) => [
-      Math.round(atMs),
-      ...fabricMeasures.map((measure) => fabric[measure]),
-    ]),
-  }));
+  const ofFabrics = kept.flatMap((some, run) =>
+    fabricsOf(runs).map((name) => ({
+      ...{ run, process: seriesOf(name) },
+      rows: some.map(({ atMs, fabrics }) => [
+        Math.round(atMs),
+        ...fabricMeasures.map((measure) => fabrics[name]?.[measure] ?? null),
+      ]),
+    })),
+  );
   const columns = ['atMs', ...measures, `of fabric: ${fabricMeasures.join(', ')}`];
-  return { columns, runs: [...rows, ...ofFabric] };
+  return { columns, every, runs: [...rows, ...ofFabrics] };
 }
 
 const round = (value: number | null) => (value === null ? null : Math.round(value));

@@ -8,6 +8,8 @@ export interface Slope {
 export interface Point {
   atMs: number;
   value: number;
+  /** Which process it is of, where one follows another in a run. */
+  life?: number;
 }
 
 const normal95 = 1.959964;
@@ -117,13 +119,27 @@ export function judgeGrowth(runs: readonly (readonly Point[])[], horizonMs: numb
   return { rule: 'grows', samples, baseline, least, most, growth, growthLow, growthHigh, verdict };
 }
 
-/** Passes where every sample of a run is the same. */
-export function judgeFlat(runs: readonly (readonly Point[])[]): Judged {
+/**
+ * Passes where every sample of a process is the same, and from one process to the next nothing grows
+ * either: their levels may differ, as one begins with what another one left undone.
+ */
+export function judgeFlat(runs: readonly (readonly Point[])[], horizonMs: number): Judged {
   const { least, most, samples } = extremesOf(runs);
   const none = { baseline: least, growth: null, growthLow: null, growthHigh: null };
   if (samples < 2) return { rule: 'flat', samples, least, most, ...none, verdict: 'inconclusive' };
-  const flat = runs.every((run) => run.every(({ value }) => value === run[0]?.value));
-  return { rule: 'flat', samples, least, most, ...none, verdict: flat ? 'pass' : 'fail' };
+  const flat = runs.every((run) => {
+    const levels = new Map<number | undefined, number>();
+    return run.every(({ value, life }) => {
+      const level = levels.get(life) ?? value;
+      levels.set(life, level);
+      return value === level;
+    });
+  });
+  const same = runs.every((run) => run.every(({ value }) => value === run[0]?.value));
+  if (!flat || same) {
+    return { rule: 'flat', samples, least, most, ...none, verdict: flat ? 'pass' : 'fail' };
+  }
+  return { ...judgeGrowth(runs, horizonMs), rule: 'flat' };
 }
 
 function extremesOf(runs: readonly (readonly Point[])[]) {

@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { PeerSample } from '../../../src/cli/soak/crew.js';
+import { countNames, type PeerCounts, type PeerSample } from '../../../src/cli/soak/crew.js';
 import { Latencies } from '../../../src/cli/soak/latencies.js';
 import { append, type Entry, type Run, readRecord } from '../../../src/cli/soak/record.js';
 import { makeReport, verdictOf } from '../../../src/cli/soak/report.js';
@@ -137,9 +137,25 @@ describe('The gate', () => {
 
   test('passes as flat only what never changes within a run', () => {
     const of = (...values: number[]) => values.map((value, i) => ({ atMs: i, value }));
-    expect(judgeFlat([of(5, 5, 5), of(7, 7)]).verdict).toBe('pass');
-    expect(judgeFlat([of(5, 6, 5)]).verdict).toBe('fail');
-    expect(judgeFlat([of(5)]).verdict).toBe('inconclusive');
+    const judge = (...runs: Point[][]) => judgeFlat(runs, eightHoursMs).verdict;
+    expect(judge(of(5, 5, 5), of(7, 7))).toBe('pass');
+    expect(judge(of(5, 6, 5))).toBe('fail');
+    expect(judge(of(5))).toBe('inconclusive');
+  });
+
+  test('lets one process follow another at another level, but not at ever higher ones', () => {
+    const lives = (level: (life: number) => number, within = 0) =>
+      range(60).flatMap((life) =>
+        range(3).map((i) => {
+          const atMs = (3 * life + i) * 10_000;
+          return { atMs, life, value: level(life) + within * i };
+        }),
+      );
+    const judge = (points: Point[]) => judgeFlat([points], eightHoursMs).verdict;
+
+    expect(judge(lives((life) => 20 + (life % 2)))).toBe('pass');
+    expect(judge(lives((life) => 20 + Math.floor(life / 20)))).toBe('fail');
+    expect(judge(lives(() => 20, 1))).toBe('fail');
   });
 
   test('takes the median of the middle two', () => {
@@ -158,48 +174,59 @@ describe('The verdict', () => {
 
   test('is a pass where all pass and the canary is found', () => {
     const series = { sender: { heapBytes: good }, canary };
-    expect(verdictOf(series, ledger, finished)).toEqual({ verdict: 'pass', because: [] });
+    expect(verdictOf(series, ledger, finished, [])).toEqual({ verdict: 'pass', because: [] });
   });
 
   test('is inconclusive where the canary is not found, whatever else', () => {
     const series = { sender: { heapBytes: good }, canary: { heapBytes: good } };
-    expect(verdictOf(series, ledger, finished)).toMatchObject({
+    expect(verdictOf(series, ledger, finished, [])).toMatchObject({
       verdict: 'inconclusive',
       because: ['the gate did not find the leak of the canary'],
     });
-    expect(verdictOf({ sender: { heapBytes: unclear }, canary }, ledger, finished).verdict).toBe(
-      'inconclusive',
-    );
-    expect(verdictOf({ canary }, ledger, [{ end: undefined }]).verdict).toBe('inconclusive');
+    expect(
+      verdictOf({ sender: { heapBytes: unclear }, canary }, ledger, finished, []).verdict,
+    ).toBe('inconclusive');
+    expect(verdictOf({ canary }, ledger, [{ end: undefined }], []).verdict).toBe('inconclusive');
+  });
+
+  test('is inconclusive where nothing was done of what makes things grow', () => {
+    const drivers = [
+      { driver: 'rotations', count: 3 },
+      { driver: 'fired', count: 0 },
+    ];
+    expect(verdictOf({ canary }, ledger, finished, drivers)).toEqual({
+      verdict: 'inconclusive',
+      because: ['nothing was done of fired'],
+    });
   });
 
   test('is a failure where something grows, or a message is missing', () => {
-    expect(verdictOf({ sender: { heapBytes: bad }, canary }, ledger, finished)).toMatchObject({
+    expect(verdictOf({ sender: { heapBytes: bad }, canary }, ledger, finished, [])).toMatchObject({
       verdict: 'fail',
       because: ['sender heapBytes'],
     });
-    expect(verdictOf({ canary }, { ...ledger, difference: 1 }, finished).verdict).toBe('fail');
+    expect(verdictOf({ canary }, { ...ledger, difference: 1 }, finished, []).verdict).toBe('fail');
   });
 });
 
 describe('The record of a soak', () => {
   const options = {
     ...{ durationMs: hourMs, warmUpMs: 600_000, everyMs: 10_000, horizonMs: eightHoursMs },
-    ...{ perSecond: 100, senders: 1, receivers: 1, restartEveryMs: 60_000 },
+    ...{ perSecond: 100, restartEach: 6, pauseMs: 1000, exportEveryMs: 5000 },
+    ...{ exportMaxBytes: 1e7, evaluateEveryMs: 30_000, pulseMs: 120_000 },
   };
-  const counts = {
-    ...{ accepted: 10, acked: 10, large: 0, joins: 0, attaches: 0, subscribes: 0, published: 0 },
-    ...{ restarts: 0, samples: 1 },
-  };
-  const peer = (heapBytes: number): PeerSample => {
+  const done = Object.fromEntries(countNames.map((name) => [name, 10])) as PeerCounts;
+  const counts = { ...done, samples: 1 };
+  const peer = (heapBytes: number | null): PeerSample => {
     const facts = { anonymousBytes: 1e7, descriptors: 20, threads: 11, mappings: 100 };
-    return { heapBytes, p99Us: 100, ...facts };
+    return { heapBytes, p99Us: 100, life: 7, ...facts };
   };
   const sample = (i: number, grown: number): Entry => {
     const heap = (share: number) => peer(1e6 * (1 + (share * i) / 360));
-    const peers = { 'sender-1': heap(grown), 'canary-1': heap(0.015) };
+    const peers = { 'sender-1': heap(grown), 'canary-1': heap(0.015), 'shim-1': peer(null) };
     const fabric = { regionBytes: 1e7, slots: 5, names: 5, mailboxes: 5, chunks: 100 };
-    return { kind: 'sample', atMs: i * 10_000, peers, fabric, counts };
+    const fabrics = { soak: fabric, adopted: { ...fabric, slots: 3 } };
+    return { kind: 'sample', atMs: i * 10_000, peers, fabrics, counts };
   };
   const ledger = { accepted: 10, acked: 10, queued: 0, dropped: 0, deadLettered: 0, difference: 0 };
 
@@ -229,11 +256,15 @@ describe('The record of a soak', () => {
     expect(report).toMatchObject({ v: 1, durationMs: hourMs, ledger, verdict });
     expect(report.series.sender?.heapBytes?.samples).toBe(300);
     expect(report.series.canary?.heapBytes?.verdict).toBe('fail');
-    expect(report.series.fabric?.slots?.verdict).toBe('pass');
+    expect(report.series.fabric?.slots).toMatchObject({ least: 5, most: 5, verdict: 'pass' });
+    expect(report.series['fabric-adopted']?.slots?.least).toBe(3);
+    expect(report.series.shim).not.toHaveProperty('heapBytes');
+    expect(report.series.shim?.descriptors?.verdict).toBe('pass');
     expect(report.drivers.find(({ driver }) => driver === 'accepted')).toEqual({
       ...{ driver: 'accepted', count: 10, inEightHours: 28_800_000, ratio: 10 / 28_800_000 },
     });
-    expect(report.raw.runs.find(({ process }) => process === 'sender-1')?.rows).toHaveLength(360);
+    expect(report.raw.runs.find(({ process }) => process === 'sender-1')?.rows).toHaveLength(120);
+    expect(report.raw.every).toBe(3);
   });
 });
 
