@@ -42,6 +42,7 @@
       'native/binding/agent_wrap_topic.cc',
       'native/binding/fabric_wrap.cc',
       'native/binding/fabric_wrap_sample.cc',
+      'native/binding/fabric_wrap_table.cc',
       'native/binding/fabric_wrap_control.cc',
       'native/binding/fabric_wrap_supervise.cc',
       'native/binding/fabric_wrap_trace.cc',

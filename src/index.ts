@@ -52,6 +52,13 @@ export {
   type SupervisorOptions,
   supervisorName,
 } from './agents/supervisor/supervisor.js';
+export {
+  type AgentSnapshot,
+  AgentTable,
+  type Health,
+  isLiving,
+  type Liveness,
+} from './agents/table.js';
 export type { AlertRecord } from './alerts/alert-record.js';
 export {
   AlertEngine,
@@ -87,6 +94,7 @@ export {
   loadAlertRules,
   parseAlertRules,
 } from './alerts/rule-file.js';
+export { readFiringAlerts } from './alerts/saved-state.js';
 export { SilenceFile } from './alerts/silences.js';
 export { type AlertmanagerOptions, AlertmanagerSink } from './alerts/sinks/alertmanager.js';
 export { CommandSink, type CommandSinkOptions } from './alerts/sinks/command.js';
@@ -125,14 +133,10 @@ export type { Census, SweepReport } from './core/native.js';
 export type { TopicEvent, TopicGap, TopicMessage, TopicPolicy } from './core/topics.js';
 export { CfcError, type CfcErrorCode, describeError, errorCodes } from './errors.js';
 export {
-  type AgentSnapshot,
   Fabric,
   type FabricCapacity,
   type FabricProfile,
-  type Health,
-  isLiving,
   type JoinOptions,
-  type Liveness,
   type OpenOptions,
   type RedriveResult,
 } from './fabric.js';

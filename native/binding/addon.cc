@@ -27,6 +27,9 @@ Napi::Object Constants(Napi::Env env) {
   out.Set("blockValues", kBlockValues);
   out.Set("predefinedMetrics", kPredefined);
   out.Set("sampleColumns", static_cast<uint32_t>(kSampleColumns));
+  out.Set("tableColumns", static_cast<uint32_t>(kTableColumns));
+  out.Set("tableTexts", kTableTexts);
+  out.Set("tableTextBytes", kTableTextBytes);
   out.Set("boxColumns", static_cast<uint32_t>(kBoxColumns));
   out.Set("histogramMinValue", HistogramShape::kMinValue);
   out.Set("histogramMaxValue", HistogramShape::kMaxValue);

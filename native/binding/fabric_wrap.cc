@@ -113,6 +113,7 @@ Napi::Function FabricWrap::Define(Napi::Env env) {
                       InstanceMethod<&FabricWrap::ReadMetrics>("readMetrics"),
                       InstanceMethod<&FabricWrap::ReadHistogram>("readHistogram"),
                       InstanceMethod<&FabricWrap::RegisterMetric>("registerMetric"),
+                      InstanceMethod<&FabricWrap::Table>("table"),
                       InstanceMethod<&FabricWrap::Sample>("sample"),
                       InstanceMethod<&FabricWrap::SampleBoxes>("sampleBoxes"),
                       InstanceMethod<&FabricWrap::SampleHistogram>("sampleHistogram"),

@@ -47,6 +47,27 @@ enum BoxColumn : uint32_t {
   kBoxColumns
 };
 constexpr uint32_t kUsageColumns = 4;
+// What a row of table() has, before the metrics; src/core/native.ts names them.
+enum TableColumn : uint32_t {
+  kTableEntry,
+  kTablePid,
+  kTableState,
+  kTableLiveness,
+  kTableRestarts,
+  kTableJoinedAtMs,
+  kTableProgressAtMs,
+  kTableFacts,
+  kTableExitCode,    // -1: none (yet)
+  kTableCommandPid,  // 0: nobody started one for it
+  kTableDepth,
+  kTableCapacity,
+  kTableLeased,
+  kTableCounted,  // 1: it has counters
+  kTableColumns
+};
+enum TableLiveness : uint32_t { kLeft, kDead, kAlive, kStalled, kBusy };
+constexpr uint32_t kTableTexts = 5;
+constexpr uint32_t kTableTextBytes = 65;  // of each: a byte for its length
 
 class AgentWrap;
 
@@ -84,6 +105,8 @@ class FabricWrap : public Napi::ObjectWrap<FabricWrap> {
   Napi::Value Metrics(const Napi::CallbackInfo& info);
   Napi::Value ReadMetrics(const Napi::CallbackInfo& info);
   Napi::Value ReadHistogram(const Napi::CallbackInfo& info);
+  Napi::Value Table(const Napi::CallbackInfo& info);  // fabric_wrap_table.cc
+
   // fabric_wrap_sample.cc
   Napi::Value Sample(const Napi::CallbackInfo& info);
   Napi::Value SampleBoxes(const Napi::CallbackInfo& info);

@@ -77,7 +77,7 @@ Napi::Value FabricWrap::Sample(const Napi::CallbackInfo& info) {
     std::fill(row, row + kSampleColumns, 0);
     const size_t before = holders.size();
     const bool named = FillAgent(*fabric_, i, now_ms, monotonic_ms, row, &holders);
-    const bool counted = fabric_->metrics().ReadBlock(i, &reading);
+    const bool counted = fabric_->metrics().ReadBlock(i, &reading, metrics);
     if (!named && !counted) continue;
     ++rows;
     if (rows > room) {

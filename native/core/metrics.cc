@@ -303,7 +303,8 @@ bool Metrics::ReadBlock(uint32_t index, double out[kBlockValues], uint64_t* uid)
   return true;
 }
 
-bool Metrics::ReadBlock(uint32_t index, Reading* out) const noexcept {
+bool Metrics::ReadBlock(uint32_t index, Reading* out, uint32_t count) const noexcept {
+  count = std::min(count, kBlockValues);
   if (index >= blocks_) return false;
   const Block& block = blocks_base_[index];
   for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
@@ -312,7 +313,7 @@ bool Metrics::ReadBlock(uint32_t index, Reading* out) const noexcept {
     if ((generation & 1) != 0) continue;
     out->generation = generation;
     out->uid = block.uid.load(std::memory_order_acquire);
-    for (uint32_t i = 0; i < kBlockValues; ++i) {
+    for (uint32_t i = 0; i < count; ++i) {
       out->total[i] = std::bit_cast<double>(block.values[i].load(std::memory_order_acquire));
       out->base[i] = i < kKeptValues
                          ? std::bit_cast<double>(block.base[i].load(std::memory_order_acquire))
@@ -320,6 +321,24 @@ bool Metrics::ReadBlock(uint32_t index, Reading* out) const noexcept {
     }
     if (block.generation.load(std::memory_order_acquire) == generation) return true;
   }
+  return false;
+}
+
+bool Metrics::ReadValues(uint32_t index, uint32_t count, double* out) const noexcept {
+  count = std::min(count, kBlockValues);
+  for (int attempt = 0; index < blocks_ && attempt < kReadAttempts; ++attempt) {
+    const Block& block = blocks_base_[index];
+    const uint64_t generation = block.generation.load(std::memory_order_acquire);
+    if (generation == 0) break;
+    if ((generation & 1) != 0) continue;
+    for (uint32_t i = 0; i < count; ++i) {
+      out[i] = std::bit_cast<double>(block.values[i].load(std::memory_order_acquire));
+      if (i >= kKeptValues) continue;
+      out[i] -= std::bit_cast<double>(block.base[i].load(std::memory_order_acquire));
+    }
+    if (block.generation.load(std::memory_order_acquire) == generation) return true;
+  }
+  std::fill(out, out + count, 0);
   return false;
 }
 

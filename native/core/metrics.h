@@ -383,7 +383,10 @@ class Metrics {
     double total[kBlockValues];
     double base[kBlockValues];  // of what `total` is not its own
   };
-  bool ReadBlock(uint32_t index, Reading* out) const noexcept;
+  // Of the first `count` values; the others stay as they were.
+  bool ReadBlock(uint32_t index, Reading* out, uint32_t count = kBlockValues) const noexcept;
+  // The first `count` values of an agent of now, as the first ReadBlock; zeros where there is none.
+  bool ReadValues(uint32_t index, uint32_t count, double* out) const noexcept;
 
   // ---- histograms
 

@@ -157,6 +157,7 @@ export interface NativeFabric {
     metric: number,
     percentiles: readonly number[],
   ): NativeHistogramReading | undefined;
+  table(probe: boolean, metrics: number, out: Float64Array, texts: Uint8Array): number;
   sample(metrics: number, out: Float64Array): number;
   sampleBoxes(out: Float64Array): number;
   sampleHistogram(place: number, out: Float64Array): NativeHistogramPlace | null | undefined;
@@ -374,6 +375,9 @@ interface Addon {
     blockValues: number;
     predefinedMetrics: number;
     sampleColumns: number;
+    tableColumns: number;
+    tableTexts: number;
+    tableTextBytes: number;
     boxColumns: number;
     histogramMinValue: number;
     histogramMaxValue: number;
@@ -456,6 +460,35 @@ export const Column = {
   /** By the monotonic clock (`process.hrtime`); 0: never. */
   expiresAtMs: 15,
 } as const;
+
+/** Columns of a row that table() fills; then the value of each metric. */
+export const TableColumn = {
+  entry: 0,
+  pid: 1,
+  state: 2,
+  /** A place in {@link livenessNames}. */
+  liveness: 3,
+  restarts: 4,
+  joinedAtMs: 5,
+  progressAtMs: 6,
+  /** AgentFact bits. */
+  facts: 7,
+  /** -1: none (yet). */
+  exitCode: 8,
+  /** 0: nobody started one for it. */
+  commandPid: 9,
+  depth: 10,
+  capacity: 11,
+  leased: 12,
+  /** 1: it has counters. */
+  counted: 13,
+} as const;
+
+/** Texts of a row of table(), each with its length before it. */
+export const TableText = { name: 0, role: 1, team: 2, parent: 3, status: 4 } as const;
+
+/** TableLiveness of native/binding/fabric_wrap.h. */
+export const livenessNames = ['left', 'dead', 'alive', 'stalled', 'busy'] as const;
 
 /** Columns of a row that sample() fills; then total and own value of each metric. */
 export const SampleColumn = {

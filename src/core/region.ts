@@ -41,6 +41,15 @@ export interface RegionOptions {
   capacity?: NativeFabricOptions;
 }
 
+/** What `table` fills. */
+export interface AgentRows {
+  rows: number;
+  /** Doubles a row. */
+  width: number;
+  values: Float64Array;
+  texts: Buffer;
+}
+
 /**
  * The shared files of a fabric, mapped into this process, and this thread's standing in it.
  *
@@ -331,6 +340,26 @@ export class Region {
   ): NativeHistogramReading | undefined {
     this.#assertOpen();
     return this.#native.readHistogram(entry, metric, percentiles);
+  }
+
+  /**
+   * Every agent, as rows of doubles ({@link TableColumn}, then the first `metrics` metrics of who
+   * holds the name now) and of texts. Costs the agents nothing.
+   *
+   * @param probe as of `agents`
+   * @param rows for how many there is room at first
+   */
+  table(probe: boolean, metrics: number, rows: number): AgentRows {
+    this.#assertOpen();
+    const { tableColumns, tableTexts, tableTextBytes } = native.constants;
+    const width = tableColumns + metrics;
+    for (let room = rows; ; ) {
+      const values = new Float64Array(width * room);
+      const texts = Buffer.allocUnsafeSlow(tableTexts * tableTextBytes * room);
+      const count = this.#native.table(probe, metrics, values, texts);
+      if (count >= 0) return { rows: count, width, values, texts };
+      room = Math.ceil(-count * 1.1 + 16);
+    }
   }
 
   /**

@@ -184,6 +184,7 @@ export class Exporter {
       this.#untold += fleeting;
       this.#lost += fleeting;
       this.#fails(cause);
+      await this.#log.release();
     }
   }
 
@@ -219,27 +220,59 @@ export class Exporter {
   }
 }
 
-/** Joined piece by piece: one string of all would be copied over and over. */
+/**
+ * All lines of records, one behind the other, in one buffer: what they share (the time, the metric,
+ * the tags of an agent) is put into JSON once.
+ */
 function toBatch(records: readonly MetricRecord[]): Buffer {
-  const pieces: Buffer[] = [];
-  // Of an agent all records have the same object.
   const tagsJson = new Map<MetricRecord['tags'], string>();
-  for (let from = 0; from < records.length; from += 1024) {
+  const heads = new Map<string, Head>();
+  let batch = Buffer.allocUnsafe(leastBatchBytes);
+  let bytes = 0;
+  // Piece by piece: one string of all would be copied over and over.
+  for (let from = 0; from < records.length; from += recordsPerPiece) {
+    const to = Math.min(records.length, from + recordsPerPiece);
     let text = '';
-    for (const { timestamp, metric, value, unit, tags } of records.slice(from, from + 1024)) {
+    for (let i = from; i < to; i += 1) {
+      const { timestamp, metric, value, unit, tags } = records[i] as MetricRecord;
+      let head = heads.get(metric);
+      if (head?.timestamp !== timestamp || head.unit !== unit) {
+        head = new Head(timestamp, metric, unit);
+        heads.set(metric, head);
+      }
       let json = tagsJson.get(tags);
       if (json === undefined) {
         json = JSON.stringify(tags);
         tagsJson.set(tags, json);
       }
-      const [name, of] = [quoted(metric), quoted(unit)];
-      text += `{"timestamp":"${timestamp}","metric":${name},"value":${value},"unit":${of},"tags":${json}}\n`;
+      text += `${head.beforeValue}${value}${head.afterValue}${json}}\n`;
     }
-    pieces.push(Buffer.from(text));
+    const most = bytes + mostBytesPerUnit * text.length;
+    if (most > batch.length) {
+      const larger = Buffer.allocUnsafe(2 * most);
+      batch.copy(larger, 0, 0, bytes);
+      batch = larger;
+    }
+    bytes += batch.write(text, bytes);
   }
-  return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+  return batch.subarray(0, bytes);
 }
 
-// What every name and unit of a schema is; emitted ones may be anything.
-const plain = /^[\w.%/-]*$/;
-const quoted = (text: string) => (plain.test(text) ? `"${text}"` : JSON.stringify(text));
+const recordsPerPiece = 256;
+const leastBatchBytes = 64 * 1024;
+const mostBytesPerUnit = 3; // of a UTF-16 unit in UTF-8
+
+/** What lines of a metric have in common. */
+class Head {
+  readonly timestamp: string;
+  readonly unit: string;
+  readonly beforeValue: string;
+  readonly afterValue: string;
+
+  constructor(timestamp: string, metric: string, unit: string) {
+    this.timestamp = timestamp;
+    this.unit = unit;
+    this.beforeValue = `{"timestamp":"${timestamp}","metric":${JSON.stringify(metric)},"value":`;
+    this.afterValue = `,"unit":${JSON.stringify(unit)},"tags":`;
+  }
+}

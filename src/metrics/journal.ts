@@ -1,4 +1,4 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { open, readFile, rename } from 'node:fs/promises';
 import type { Baseline } from './baseline.js';
 import type { Place } from './log-file.js';
 
@@ -56,7 +56,7 @@ export class Journal {
     const text = `${JSON.stringify(head)}\n${this.#tagsOf(agents.tags)}\n`;
     const half = `${this.#path}.new`;
     const pieces = [Buffer.from(text), bytesOf(agents.values), bytesOf(boxes), batch];
-    await writeFile(half, Buffer.concat(pieces), { mode: 0o600 });
+    await writePieces(half, pieces);
     await rename(half, this.#path);
   }
 
@@ -94,6 +94,25 @@ export class Journal {
     const same = known.length === tags.length && tags.every((one, i) => one === known[i]);
     if (!same) this.#tags = { of: tags, json: JSON.stringify(tags) };
     return this.#tags.json;
+  }
+}
+
+/** A file made anew of these pieces, which are not copied. */
+async function writePieces(path: string, pieces: readonly Uint8Array[]): Promise<void> {
+  const handle = await open(path, 'w', 0o600);
+  try {
+    for (let rest = pieces.filter(({ length }) => length > 0); rest.length > 0; ) {
+      let { bytesWritten } = await handle.writev(rest);
+      // The disk may take a part only, and say why not at the next try.
+      const left: Uint8Array[] = [];
+      for (const piece of rest) {
+        if (bytesWritten < piece.length) left.push(piece.subarray(bytesWritten));
+        bytesWritten = Math.max(0, bytesWritten - piece.length);
+      }
+      rest = left;
+    }
+  } finally {
+    await handle.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { healthOf } from '../../src/fabric.js';
+import { healthOf } from '../../src/agents/table.js';
 import { startChild } from '../support/child.js';
 import { cli } from '../support/cli.js';
 import { failureOf, openFabric, testDirectory } from '../support/fabric.js';

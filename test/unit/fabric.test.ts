@@ -86,6 +86,66 @@ describe('Fabric.join', () => {
   });
 });
 
+describe('Fabric.table', () => {
+  test('has of every agent what a snapshot has, by row', async () => {
+    const fabric = await openFabric();
+    const a = await fabric.join('a', { role: 'sender', team: 'red', parent: 'b' });
+    const b = await fabric.join('b');
+    const gone = await fabric.join('gone');
+    await a.sendBatch('b', [1, 2, 3]);
+    await a.send('gone', 1);
+    (await b.receive())?.ack();
+    await b.receive();
+    await gone.leave();
+
+    const table = fabric.table();
+    const snapshot = fabric.snapshot();
+
+    expect(table.length).toBe(3);
+    const bare = ({ lastProgressAt, ...rest }: (typeof snapshot)[number]) => rest;
+    expect([...table].map(bare)).toEqual(snapshot.map(bare));
+    for (const [row, seen] of snapshot.entries()) {
+      expect({
+        name: table.name(row),
+        role: table.role(row),
+        team: table.team(row),
+        parent: table.parent(row),
+        state: table.state(row),
+        liveness: table.liveness(row),
+        health: table.health(row),
+        pid: table.pid(row),
+        depth: table.depth(row),
+        capacity: table.capacity(row),
+        sent: table.counter(row, 'messages.sent'),
+      }).toMatchObject({ ...pick(seen), sent: seen.counters['messages.sent'] ?? 0 });
+      expect(table.counter(row, 'no.such')).toBe(0);
+    }
+    expect(snapshot.find(({ name }) => name === 'b')).toMatchObject({ depth: 2, leased: 1 });
+    expect(() => table.depth(3)).toThrow(RangeError);
+    expect(() => table.name(-1)).toThrow(RangeError);
+
+    function pick(seen: (typeof snapshot)[number]) {
+      const { name, role, team, parent, state, liveness, health, pid, depth, capacity } = seen;
+      return { name, role, team, parent, state, liveness, health, pid, depth, capacity };
+    }
+  });
+
+  test('grows with the fabric from one look to the next, and none changes afterwards', async () => {
+    const fabric = await openFabric({ capacity: { maxAgents: 512, maxParticipants: 64 } });
+    const before = fabric.table();
+    for (const i of range(300)) await fabric.join(`agent-${i}`, { mailboxCells: 2 });
+
+    const names = [...fabric.table()].map(({ name }) => name).toSorted();
+
+    expect(before.length).toBe(0);
+    expect(names).toEqual(
+      range(300)
+        .map((i) => `agent-${i}`)
+        .toSorted(),
+    );
+  });
+});
+
 describe('Fabric.snapshot', () => {
   test('shows every agent with what it said of itself', async () => {
     const fabric = await openFabric();
