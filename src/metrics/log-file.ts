@@ -124,10 +124,16 @@ export class LogFile {
     }
   }
 
+  /** Lets go of the file until the next batch, so that a disk that failed can be taken away. */
+  async release(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close().catch(() => {}); // what failed may fail at this too, and is closed then
+  }
+
   async close(): Promise<void> {
     await this.#packing;
-    await this.#handle?.close();
-    this.#handle = undefined;
+    await this.release();
   }
 
   /** Removes what was put away too long ago. */
