@@ -82,7 +82,8 @@ async function take() {
     await all.lead.send('blue-3', 'src/fabric.ts', { type: 'review' });
     await all.lead.send('blue-3', 'src/errors.ts', { type: 'review' });
     await new Promise((resolve) => child.stdout.once('data', resolve));
-    const command = `env CFC_DIR=${dir} CFC_FABRIC=review NO_COLOR=1 node dist/cli/main.js top`;
+    const environment = `CFC_DIR=${dir} CFC_STATE_DIR=${dir} CFC_FABRIC=review NO_COLOR=1`;
+    const command = `env ${environment} node dist/cli/main.js top`;
     tmux('new-session', '-d', '-x', '80', '-y', '24', '-c', root, command);
     await screen(/9 alive/);
     child.kill('SIGKILL');
@@ -119,7 +120,7 @@ try {
   let text = readFileSync(document, 'utf8');
   for (const [name, shown] of Object.entries(screens)) {
     if (process.argv.includes('--print')) console.log(`${shown}\n`);
-    const place = new RegExp(`(<!-- screen: ${name} -->\n)[sS]*?(<!-- end -->)`);
+    const place = new RegExp(`(<!-- screen: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`);
     if (!place.test(text)) throw new Error(`docs/top.md has no place for the screen ${name}`);
     text = text.replace(
       place,

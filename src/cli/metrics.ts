@@ -40,8 +40,9 @@ export function metricsVerb(): Command {
 }
 
 const metricsHelp = `
-Without files it looks at a fabric that runs: counters since it began (or by how much they grew in
-a window that is shorter than that, from now on), gauges as they are now, one value an agent.
+Without files it looks at a fabric that runs: counters since it began, gauges as they are now, one
+value an agent. What happened in a window only the files of an exporter know: it says so where one
+is asked for that is shorter than the fabric is old.
 
   cfc metrics --metric coordination.time --by agent metrics.jsonl metrics.jsonl.1`;
 
@@ -66,8 +67,16 @@ async function metrics(files: string[], flags: MetricsFlags): Promise<void> {
 async function live(name: string, options: Parameters<typeof analyze>[1]): Promise<Analysis> {
   const fabric = await Fabric.open(name);
   try {
-    const { windowMs: _, ...rest } = options ?? {};
+    const { windowMs, ...rest } = options ?? {};
     const nowMs = Date.now();
+    const ageMs = nowMs - fabric.info().createdAt.getTime();
+    if (windowMs !== undefined && windowMs < ageMs) {
+      const since = fabric.info().createdAt.toISOString();
+      warn(
+        `cfc: shared memory has no history: this is since ${since}. For a window give the file of ` +
+          '`cfc metrics export`\n',
+      );
+    }
     const records = fabric.sampler({ processesAtATime: 20_000 }).sample(nowMs);
     const analysis = await analyze(records, rest);
     const fromMs = fabric.info().createdAt.getTime();

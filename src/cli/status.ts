@@ -1,5 +1,15 @@
 import type { Command } from 'commander';
-import { type AgentSnapshot, CfcError, Fabric, type Health, isLiving, option } from '../index.js';
+import {
+  type AgentSnapshot,
+  AlertFiles,
+  CfcError,
+  Fabric,
+  type Health,
+  isLiving,
+  option,
+  readHeartbeat,
+} from '../index.js';
+import { shapeOfWatch, warnOfDeadWatch } from './alerts.js';
 import { fabricOption, jsonOption, timeoutOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { say, writeJson, writeOut } from './terminal.js';
@@ -135,7 +145,13 @@ async function health(
   flags: { fabric: string; json?: boolean },
 ): Promise<void> {
   const agents = await agentsOf(flags.fabric, name);
-  const verdict = judge(agents, name);
+  // A dead-man's switch: where a watch of alerts was running, its silence is no good sign.
+  const watch =
+    name === undefined && agents !== undefined
+      ? readHeartbeat(AlertFiles.of(flags.fabric).heartbeat, Date.now())
+      : undefined;
+  const found = judge(agents, name);
+  const verdict = found === 'healthy' && watch?.state === 'dead' ? 'degraded' : found;
   if (flags.json) {
     const rows = agents?.map(
       ({ name: agent, health: is, liveness, depth, capacity, lastProgressAt }) => {
@@ -143,13 +159,17 @@ async function health(
         return { name: agent, health: is, liveness, depth, capacity, lastProgressAt: at };
       },
     );
-    await writeJson({ v: 1, fabric: flags.fabric, health: verdict, agents: rows ?? [] });
+    await writeJson({
+      ...{ v: 1, fabric: flags.fabric, health: verdict, agents: rows ?? [] },
+      ...(watch !== undefined && { watch: shapeOfWatch(watch) }),
+    });
   } else {
     await writeOut(`${verdict}\n`);
     for (const { name: agent, health: is, liveness } of agents ?? []) {
       if (is !== 'healthy') say(`${stripLine(agent)} is ${is}: ${liveness}`);
     }
   }
+  if (watch !== undefined) warnOfDeadWatch(watch);
   if (exitOf[verdict] !== 0) throw new Outcome(exitOf[verdict]);
 }
 

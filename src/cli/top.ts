@@ -1,6 +1,7 @@
 import type { ReadStream, WriteStream } from 'node:tty';
 import { type Command, Option } from 'commander';
-import { CfcError } from '../index.js';
+import { CfcError, Redactor } from '../index.js';
+import { shapeOfActive, shapeOfWatch } from './alerts.js';
 import { fabricOption, jsonOption, parseCount, parseDuration, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { shapeOfAgent } from './ps.js';
@@ -90,6 +91,7 @@ function sizeOf(variable: 'COLUMNS' | 'LINES', otherwise: number): number {
 function shapeOfFrame(frame: Frame, view: View): Record<string, unknown> {
   const { look, perSecond, events, troubles } = frame;
   const { acked, queued, leased, held, dropped, deadLettered } = look.census;
+  const redactor = new Redactor();
   return {
     ...{ v: 1, at: frame.at.toISOString(), fabric: look.fabric, path: look.path },
     ...{ sharedBytes: look.sharedBytes, spanMs: frame.spanMs, perSecond },
@@ -99,7 +101,9 @@ function shapeOfFrame(frame: Frame, view: View): Record<string, unknown> {
       perSecond: { sent, received, acked: done, redelivered },
     })),
     teams: frame.teams,
-    alerts: troubles.map(({ agent, what }) => ({ agent, what })),
+    alerts: look.alerts.firing.map((alert) => shapeOfActive(alert, redactor)),
+    watch: shapeOfWatch(look.alerts.watch),
+    unwell: troubles.map(({ agent, what }) => ({ agent, what })),
     events: events.map(({ at, agent, what }) => ({ at: at.toISOString(), agent, what })),
   };
 }

@@ -197,6 +197,11 @@ describe('a watch', () => {
     const me = await fabric.join('me');
     for (let i = 0; i < 20; i += 1) await me.send('stuffed', 'later');
     await until2(watch, 'queue_depth_high', 'firing');
+    const topNow = async () =>
+      JSON.parse((await cli(['top', '--json', '--interval', '100ms'], { dir, env })).stdout);
+    const firing = { watch: { state: 'running' }, alerts: [{ alert: 'queue_depth_high' }] };
+    while ((await topNow()).alerts.length === 0) await sleep(50);
+    expect(await topNow()).toMatchObject(firing);
     // What it told is in its state once the evaluation has ended: killed before, it would tell it again.
     const evaluations = async () => (await ask('list')).answer.watch.evaluations;
     const before = await evaluations();
@@ -208,6 +213,13 @@ describe('a watch', () => {
     expect(dead.answer.watch.state).toBe('dead');
     expect(dead.stderr).toContain('the watch of alerts is dead');
     expect((await cli(['alerts', 'summary'], { dir, env })).stderr).toContain('is dead');
+    expect(await topNow()).toMatchObject({ ...firing, watch: { state: 'dead' } });
+    const health = await cli(['health', '--json'], { dir, env });
+    expect(health.code).toBe(2);
+    expect(health.stderr).toContain('the watch of alerts is dead');
+    const answer = JSON.parse(health.stdout);
+    expect(answer).toMatchObject({ health: 'degraded', watch: { state: 'dead' } });
+    expect(answer.agents.every((one: { health: string }) => one.health === 'healthy')).toBe(true);
 
     const again = start();
     while ((await ask('list')).answer.watch.state !== 'running') await sleep(50);
@@ -216,6 +228,9 @@ describe('a watch', () => {
     expect((await again.exited).code).toBe(0);
     expect(again.lines).toEqual([]);
     expect((await ask('list')).answer.watch.state).toBe('stopped');
+    // Ended in good order: nobody is missing.
+    expect((await cli(['health'], { dir, env })).code).toBe(0);
+    expect(await topNow()).toMatchObject({ alerts: [], watch: { state: 'stopped' } });
   });
 
   test('lives on when the fabric goes, says so, and sees it come again', async () => {

@@ -140,6 +140,8 @@ describe('cfc top without a terminal', () => {
     const bob = await fabric.join('bob', { role: 'worker', team: 'red' });
     await fabric.join('carol');
     await bob.send('bob', 1);
+    const event = { at: '2030-01-01T00:00:00.000Z', event: 'exited', agent: 'dave', exitCode: 3 };
+    await bob.publish('cfc.events', event);
     const words = ['top', '--interval', '100ms'];
     const env = { COLUMNS: '100', LINES: '20' };
     const screen = await cli([...words, '--once'], { dir, env });
@@ -155,6 +157,9 @@ describe('cfc top without a terminal', () => {
       messages: { queued: 1, acked: 0 },
       agents: [{ name: 'bob', team: 'red', depth: 1, perSecond: { sent: 0 } }],
       alerts: [],
+      watch: { state: 'never' },
+      unwell: [],
+      events: [{ at: event.at, agent: 'dave', what: 'exited with 3' }],
     });
   });
 });

@@ -1,4 +1,4 @@
-import type { AgentSnapshot, Census } from '../../index.js';
+import type { ActiveAlert, AgentSnapshot, Census, WatchStatus } from '../../index.js';
 
 /** What one look at a fabric found. */
 export interface Look {
@@ -7,6 +7,10 @@ export interface Look {
   sharedBytes: number;
   agents: AgentSnapshot[];
   census: Census;
+  /** What the watch of alerts says, and whether it lives. */
+  alerts: { watch: WatchStatus; firing: ActiveAlert[] };
+  /** What supervisors published since the look before. */
+  published: TopEvent[];
 }
 
 /** An agent, and what it did a second since the look before. */
@@ -30,7 +34,7 @@ export interface TopEvent {
   mood: Mood;
 }
 
-/** Something that somebody should look at. */
+/** An agent that somebody should look at. */
 export interface Trouble {
   agent: string;
   what: string;
@@ -89,6 +93,7 @@ export class FrameMaker {
     const at = new Date(nowMs);
     this.#turn += 1;
     this.#rank(look.agents);
+    for (const event of look.published) this.#tell(event);
     const perSecond = { sent: 0, received: 0, acked: 0, redelivered: 0 };
     const rows = look.agents.map((agent) => {
       const before = this.#before.get(agent.name);

@@ -135,14 +135,38 @@ function summary({ frame, view, everyMs, gone }: Scene, { rows, columns }: Size)
       [census.topics > 0 ? `, ${census.topics} topics` : ''],
       [columns < 100 ? '' : `, ${census.slotsLive} participants`],
     ],
+    alertLine(frame),
     troubleLine(frame),
   ];
   // A small terminal has its rows for agents.
   return rows < 12 ? lines.slice(0, rows < 8 ? 1 : 2) : lines;
 }
 
-function troubleLine({ troubles }: Frame): Line {
+const alertsShown = 4;
+
+/** What fires, by the watch; and where nobody watches, that. */
+function alertLine({ look: { alerts } }: Frame): Line {
+  const { watch, firing } = alerts;
   const line: Line = [['Alerts    ', head]];
+  if (watch.state === 'never' || watch.state === 'stopped') {
+    return [...line, ['nobody watches: cfc alerts watch', dim]];
+  }
+  if (watch.state === 'dead') line.push(['the watch is dead  ', bad]);
+  else if (firing.length === 0) line.push(['none', good]);
+  if (firing.length > 0) line.push([`${firing.length} firing: `]);
+  for (const { alert, severity, labels, mutedBy } of firing.slice(0, alertsShown)) {
+    const about = labels.agent === undefined ? '' : ` ${labels.agent}`;
+    const muted = mutedBy === undefined ? '' : ' (muted)';
+    line.push([
+      `${foreign(alert)}${foreign(about)}${muted}  `,
+      severity === 'critical' ? bad : moods.plain,
+    ]);
+  }
+  return line;
+}
+
+function troubleLine({ troubles }: Frame): Line {
+  const line: Line = [['Unwell    ', head]];
   if (troubles.length === 0) return [...line, ['none', good]];
   line.push([`${troubles.length}: `]);
   for (const { agent, what, mood } of troubles.slice(0, 8)) {

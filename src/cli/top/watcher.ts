@@ -1,6 +1,14 @@
-import { CfcError, Fabric, type PeekedMessage } from '../../index.js';
+import {
+  AlertFiles,
+  CfcError,
+  Fabric,
+  type PeekedMessage,
+  readFiringAlerts,
+  readHeartbeat,
+} from '../../index.js';
 import type { Details, WaitingMessage } from './details.js';
 import type { Look } from './frame.js';
+import { PublishedEvents } from './published.js';
 
 const peeked = 40;
 /** To ask who has a message looks at every mailbox. */
@@ -13,6 +21,7 @@ const mostProbed = 2000;
 export class Watcher {
   readonly #name: string;
   #fabric: Fabric | undefined;
+  #published = new PublishedEvents();
   #probe = true;
 
   constructor(name: string) {
@@ -28,11 +37,23 @@ export class Watcher {
       const { path, sharedBytes } = fabric.info();
       const agents = fabric.snapshot({ probe: this.#probe });
       this.#probe = agents.length <= mostProbed;
-      return { fabric: fabric.name, path, sharedBytes, agents, census: fabric.census() };
+      const published = this.#published.read(fabric);
+      return {
+        ...{ fabric: fabric.name, path, sharedBytes, agents, census: fabric.census() },
+        ...{ alerts: this.#alerts(), published },
+      };
     } catch (error) {
       await this.close();
       throw error;
     }
+  }
+
+  // Of a watch that ended in good order nobody knows whether it would still fire.
+  #alerts(): Look['alerts'] {
+    const files = AlertFiles.of(this.#name);
+    const watch = readHeartbeat(files.heartbeat, Date.now());
+    const told = watch.state === 'running' || watch.state === 'dead';
+    return { watch, firing: told ? readFiringAlerts(files.state) : [] };
   }
 
   /** @returns undefined where nobody has that name */
@@ -59,6 +80,7 @@ export class Watcher {
   async close(): Promise<void> {
     const fabric = this.#fabric;
     this.#fabric = undefined;
+    this.#published = new PublishedEvents();
     await fabric?.close();
   }
 }

@@ -4,7 +4,7 @@ import { paint } from '../../../src/cli/top/line.js';
 import { plainOf, render, type Scene } from '../../../src/cli/top/render.js';
 import { firstView, type Key, press, rowsOf, type View } from '../../../src/cli/top/view.js';
 import { clip, pad, short, widthOf } from '../../../src/cli/top/width.js';
-import type { AgentSnapshot, Census } from '../../../src/index.js';
+import type { ActiveAlert, AgentSnapshot, Census } from '../../../src/index.js';
 import { range } from '../../support/fabric.js';
 
 const began = Date.UTC(2030, 0, 1);
@@ -20,7 +20,10 @@ function agent(name: string, rest: Partial<AgentSnapshot> = {}): AgentSnapshot {
 }
 
 function look(agents: AgentSnapshot[]): Look {
-  return { fabric: 'test', path: '/dev/shm/x/test', sharedBytes: 8_400_000, agents, census };
+  return {
+    ...{ fabric: 'test', path: '/dev/shm/x/test', sharedBytes: 8_400_000, agents, census },
+    ...{ alerts: { watch: { state: 'never' }, firing: [] }, published: [] },
+  };
 }
 
 function sceneOf(agents: AgentSnapshot[], view: Partial<View> = {}): Scene {
@@ -37,7 +40,37 @@ function textOf(scene: Scene, columns: number, rows: number): string[] {
 
 const key = (name: string, text = ''): Key => ({ name, text, ctrl: false });
 
+describe('The line of alerts', () => {
+  const alert: ActiveAlert = {
+    ...{ alert: 'memory_growth_high', state: 'firing', severity: 'warning', value: 50 },
+    ...{ labels: { agent: 'red-2' }, threshold: 10, message: '', activeAtMs: 0, fingerprint: 'x' },
+  };
+  const lineOf = (alerts: Look['alerts']) => {
+    const frame = new FrameMaker().make({ ...look([agent('a')]), alerts }, began);
+    const scene = { ...sceneOf([agent('a')]), frame };
+    return textOf(scene, 80, 24).find((line) => line.startsWith('Alerts'));
+  };
+
+  test.each([
+    ['what fires', 'running', [alert], '1 firing: memory_growth_high red-2'],
+    ['that nothing does', 'running', [], 'none'],
+    ['that the watch is dead', 'dead', [alert], 'the watch is dead  1 firing: memory_growth_high'],
+    ['that nobody watches', 'never', [], 'nobody watches'],
+    ['that nobody watches any more', 'stopped', [], 'nobody watches'],
+  ] as const)('says %s', (_, state, firing, words) => {
+    expect(lineOf({ watch: { state }, firing: [...firing] })).toContain(words);
+  });
+});
+
 describe('A frame', () => {
+  test('has what a supervisor published among its events, at its own time', () => {
+    const at = new Date(began - 5000);
+    const published = [{ at, agent: 'b', what: 'crash-loop', mood: 'bad' as const }];
+    const frame = new FrameMaker().make({ ...look([agent('a')]), published }, began);
+
+    expect(frame.events).toEqual(published);
+  });
+
   test('has the rates of what was counted between two looks', () => {
     const maker = new FrameMaker();
     const first = maker.make(look([agent('a', { counters: { 'messages.sent': 100 } })]), began);
