@@ -77,7 +77,7 @@ export async function runFleet(
     print(
       `measured: ${megabytes(measured.sharedBytes)} shared; ` +
         `${(measured.meanProcessBytes / 1024).toFixed(0)} KiB of its own (proportional set and ` +
-        `page tables) a process; ${megabytes(taken)} less to be had than before`,
+        `page tables) a process; ${megabytes(taken)} less to be had than before, whatever else runs`,
     );
     if (json) {
       const figures = { readyMs, roundMs: { median, low, high }, sent, delivered };

@@ -18,7 +18,7 @@ export function fileTeamsInBash({ coordinators, workers }: Team): Promise<Run> {
   const words = coordinators > 0 ? ['bench_hybrid', coordinators, size] : ['bench_flat', workers];
   return withDirectory(async (dir) => {
     const child = spawn('bash', [script, ...words.map(String)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'ignore'], // says what it loses: files that are gone already
       env: { ...process.env, BASE: dir, CAP: scriptCap },
     });
     const exited = once(child, 'exit');
