@@ -7,6 +7,7 @@
       'native/core/agent.cc',
       'native/core/agent_forward.cc',
       'native/core/agent_dead.cc',
+      'native/core/agent_limits.cc',
       'native/core/agent_receive.cc',
       'native/core/agent_send.cc',
       'native/core/dead_letters.cc',

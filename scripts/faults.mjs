@@ -72,6 +72,8 @@ const rows = {
     least: 32,
     commands: [vitest('environment-descriptors', 'environment-spawn')],
   },
+  F15: { what: 'one floods beside ninety-nine', least: 3, commands: [native('Flood:*')] },
+  F16: { what: 'a consumer at one percent', least: 1000, commands: [vitest('limits')] },
   F18: { what: '708 agents that start at once', least: 708, commands: [vitest('chaos')] },
   F19: { what: 'crash loop', least: 1, commands: [vitest('supervisor')] },
   F21: { what: 'worker terminated, exit', least: 70, commands: [vitest('workers', 'exit')] },

@@ -43,8 +43,13 @@ const catalogue = {
     hint: 'let readers catch up, or create the fabric with a larger slabMaxBytes',
   },
   ERR_CFC_QUOTA: {
-    message: 'this sender holds as much payload memory as it may; nothing was enqueued',
-    hint: 'wait until its messages are read, or create the fabric with a larger senderSlabBytes',
+    message:
+      'this agent has sent, or holds in payload memory, as much as it may; nothing was enqueued',
+    hint: 'give it a larger quota, or none; for payload memory wait until its messages are read, or create the fabric with a larger senderSlabBytes',
+  },
+  ERR_CFC_RATE_LIMITED: {
+    message: 'this agent sends faster than it may; nothing was enqueued',
+    hint: 'send less, wait longer, or give it a higher rate',
   },
   ERR_CFC_LOOP: {
     message: 'the message was handed on too often; nothing was enqueued',

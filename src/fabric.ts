@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { Agent, type AgentState, agentStates } from './agents/agent.js';
+import { Agent, type AgentState, agentStates, type Pace } from './agents/agent.js';
 import { Pool, type PoolTemplate } from './agents/pool.js';
 import { RightsTable, type RightVerb } from './agents/rights.js';
 import { startAgents } from './agents/start.js';
 import { type AgentSnapshot, AgentTable } from './agents/table.js';
 import { option } from './config/index.js';
+import type { RateLimit, SendQuota } from './core/limits.js';
 import {
   type DeadLetter,
   type MessageTrace,
@@ -91,6 +92,21 @@ export interface JoinOptions {
   parent?: string;
   /** Messages that its mailbox holds, rounded up to a power of two. */
   mailboxCells?: number;
+  /**
+   * How fast it may send and publish. `send` waits for its turn; what waits too long is
+   * `ERR_CFC_RATE_LIMITED`. It holds for all processes of the agent. Default: no limit.
+   */
+  rate?: RateLimit;
+  /**
+   * How much may be sent and published under this name, in this life and those before it that had a
+   * limit; then `ERR_CFC_QUOTA`. Default: no limit.
+   */
+  quota?: SendQuota;
+  /**
+   * `adaptive`: `send` and `sendBatch` to one agent resolve 5 ms later where the recipient's lane is
+   * half full, 10 ms later where it is 80 % full. Default the option `send.pace`, `none`.
+   */
+  pace?: Pace;
   /**
    * A new life of that name: what an earlier one still holds by `hold` is redelivered. Default true;
    * false for a short visit under the same incarnation.
@@ -205,7 +221,7 @@ export class Fabric implements AsyncDisposable {
     const life = process.env.CFC_AGENT === name ? process.env.CFC_LEASE : undefined;
     const mailbox = this.#region.join(name, { ...options, ...(life !== undefined && { life }) });
     mailbox.guard = (to) => this.#rights.requireSend(mailbox, to);
-    const agent = new Agent(mailbox);
+    const agent = new Agent(mailbox, options.pace);
     for (const other of this.#agents) if (other.left) this.#agents.delete(other);
     this.#agents.add(agent);
     await Promise.resolve();

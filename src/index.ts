@@ -3,6 +3,7 @@ export {
   type Agent,
   type AgentState,
   agentStates,
+  type Pace,
   type ReceiveBatchOptions,
   type ReceiveOptions,
   type SubscribeOptions,
@@ -120,6 +121,7 @@ export {
   specOf,
 } from './config/index.js';
 export type { Counter, Gauge, Histogram } from './core/counters.js';
+export type { RateLimit, SendQuota } from './core/limits.js';
 export {
   type BodyKind,
   type DeadLetter,

@@ -42,6 +42,8 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::TrySendBatch>("trySendBatch"),
                       InstanceMethod<&AgentWrap::TrySendPacked>("trySendPacked"),
                       InstanceMethod<&AgentWrap::BatchLimit>("batchLimit"),
+                      InstanceMethod<&AgentWrap::RateWait>("rateWait"),
+                      InstanceMethod<&AgentWrap::Pace>("pace"),
                       InstanceMethod<&AgentWrap::WaitRoom>("waitRoom"),
                       InstanceMethod<&AgentWrap::StopWaitRoom>("stopWaitRoom"),
                       InstanceMethod<&AgentWrap::WaitVerdict>("waitVerdict"),
@@ -81,7 +83,8 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::LeaveFromScript>("leave")});
 }
 
-// new NativeAgent(fabric, {name, role, team, parent, mailboxCells, fence, life}, holder)
+// new NativeAgent(fabric, {name, role, team, parent, mailboxCells, perSecond, burst, quotaMessages,
+// quotaBytes, fence, counts, life}, holder)
 AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const auto fabric = info[0].As<Napi::Object>();
@@ -101,6 +104,12 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     spec.parent = parent;
     spec.mailbox_cells = static_cast<uint32_t>(
         std::min<uint64_t>(ToCount(spec_object.Get("mailboxCells")), uint64_t{kMaxLaneCells} + 1));
+    const auto count = [&](const char* field) { return ToCount(spec_object.Get(field)); };
+    spec.limits.per_second =
+        static_cast<uint32_t>(std::min<uint64_t>(count("perSecond"), kMostPerSecond));
+    spec.limits.burst = static_cast<uint32_t>(std::min<uint64_t>(count("burst"), kMostPerSecond));
+    spec.limits.messages = count("quotaMessages");
+    spec.limits.bytes = count("quotaBytes");
     spec.fence = ToBool(spec_object.Get("fence"));
     spec.counts = ToBool(spec_object.Get("counts"));
     const std::string life = ToText(spec_object.Get("life"));
@@ -360,6 +369,19 @@ Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
   const bool work = ToBool(info[1]);
   return Napi::Number::New(info.Env(),
                            route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
+}
+
+// rateWait(): milliseconds until the rate lets a message through
+Napi::Value AgentWrap::RateWait(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), owner_ ? agent_.RateWaitMs() : 1);
+}
+
+// pace(route, work): milliseconds that a sender pauses which spares that recipient
+Napi::Value AgentWrap::Pace(const Napi::CallbackInfo& info) {
+  const cfc::Route* const route = RouteAt(info[0].As<Napi::Number>().Uint32Value());
+  const bool work = ToBool(info[1]);
+  return Napi::Number::New(info.Env(),
+                           route ? agent_.PaceMs(*route, work ? kWorkLane : kControlLane) : 0);
 }
 
 // waitRoom(route, work, cells): from now on, that many cells free there wake the loop. 0: chunks or

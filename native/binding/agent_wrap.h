@@ -56,6 +56,8 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value TrySendBatch(const Napi::CallbackInfo& info);
   Napi::Value TrySendPacked(const Napi::CallbackInfo& info);
   Napi::Value BatchLimit(const Napi::CallbackInfo& info);
+  Napi::Value RateWait(const Napi::CallbackInfo& info);
+  Napi::Value Pace(const Napi::CallbackInfo& info);
   Napi::Value WaitRoom(const Napi::CallbackInfo& info);
   Napi::Value StopWaitRoom(const Napi::CallbackInfo& info);
   Napi::Value NoteSendWait(const Napi::CallbackInfo& info);

@@ -164,6 +164,8 @@ class Shim {
     spec.team = options_.team;
     spec.parent = options_.parent;
     spec.mailbox_cells = options_.mailbox_cells;
+    spec.limits = {options_.per_second, options_.burst, options_.quota_messages,
+                   options_.quota_bytes};
     spec.shim = true;
     status = agent_.Join(&me_, spec, failure);
     if (status != Status::kOk) return status;

@@ -30,9 +30,20 @@ constexpr NumberOption kNumbers[] = {
     {"--cells", &ShimOptions::mailbox_cells},   {"--grace-ms", &ShimOptions::grace_ms},
     {"--open-files", &ShimOptions::open_files}, {"--watchdog-ms", &ShimOptions::watchdog_ms},
     {"--parent-pid", &ShimOptions::parent_pid}, {"--report-index", &ShimOptions::report_index},
+    {"--per-second", &ShimOptions::per_second}, {"--burst", &ShimOptions::burst},
 };
 
-bool ParseNumber(std::string_view text, uint32_t* out) noexcept {
+struct AmountOption {
+  const char* name;
+  uint64_t ShimOptions::*field;
+};
+constexpr AmountOption kAmounts[] = {
+    {"--quota-messages", &ShimOptions::quota_messages},
+    {"--quota-bytes", &ShimOptions::quota_bytes},
+};
+
+template <class Number>
+bool ParseNumber(std::string_view text, Number* out) noexcept {
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), *out);
   return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
 }
@@ -57,6 +68,9 @@ bool TakeOption(ShimOptions* options, std::string_view name, const char* value) 
     return true;
   }
   for (const NumberOption& one : kNumbers) {
+    if (name == one.name) return ParseNumber(value, &(options->*one.field));
+  }
+  for (const AmountOption& one : kAmounts) {
     if (name == one.name) return ParseNumber(value, &(options->*one.field));
   }
   if (name == "--ready") return ParseReady(value, &options->ready);

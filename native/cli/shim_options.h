@@ -15,6 +15,10 @@ struct ShimOptions {
   std::string agent;
   std::string role, team, parent;
   uint32_t mailbox_cells = 0;
+  uint32_t per_second = 0;  // SendLimits; 0: none
+  uint32_t burst = 0;
+  uint64_t quota_messages = 0;
+  uint64_t quota_bytes = 0;
   std::string out_file, err_file;  // appended to; empty: none
   std::string cwd;                 // of the command; empty: ours
   uint32_t grace_ms = 5000;        // from TERM to KILL

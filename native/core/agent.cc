@@ -15,6 +15,8 @@ namespace {
 
 bool IsOptionalName(std::string_view name) noexcept { return name.empty() || IsValidName(name); }
 
+uint64_t NowMs() noexcept { return static_cast<uint64_t>(MonotonicNs() / 1'000'000); }
+
 }  // namespace
 
 Status Agent::Join(Participant* participant, const AgentSpec& spec, Failure* failure) {
@@ -82,6 +84,7 @@ Status Agent::Enter(const AgentSpec& spec, Failure* failure) noexcept {
   entry.incarnation.store(((entry.incarnation.load() >> 1) + 1) << 1);
   BeginLifecycle(entry);
   entry.restarts.store(0);
+  Allowance(view.words).Grant(spec.limits, NowMs());
   directory.Describe(index, spec);
   CFC_FAIL_POINT("join.described");
   if (!directory.Publish(me, index)) {
@@ -118,6 +121,10 @@ Status Agent::TakeOver(const AgentRecord& record, const AgentSpec& spec) noexcep
     AgentDirectory(&fabric).Describe(record.entry, spec);
     BeginLifecycle(entry);
     entry.restarts.store(entry.restarts.load() + 1);
+    MailboxView view;
+    if (fabric.mail().View(MailboxRefBox(entry.mailbox.load()), &view)) {
+      Allowance(view.words).Change(spec.limits, NowMs());
+    }
   }
   entry.incarnation.store((life + (spec.fence ? 1 : 0)) << 1);
   CFC_FAIL_POINT("takeover.incarnation");
@@ -187,6 +194,7 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexce
     memo_[lane] = ReclaimMemo();
     empty_at_[lane] = 0;
   }
+  limited_ = Allowance(view_.words).Limited();
   reading_ = false;
   // Before we take our place: guests of the life before may have all of them.
   if (!guest_) FenceGuests();

@@ -105,8 +105,8 @@ struct Route {
   uint64_t mailbox = 0;
   MailboxView view;
   uint64_t sequence[kLanes] = {};
-  // Positions of our last sends, a quarter of the lane: are they all still there, we wait for
-  // others while others wait.
+  // Positions of our last sends, a quarter of the lane. Are they all still there (where many others
+  // wait: the later half of them), we wait for others while others wait.
   std::vector<uint64_t> recent[kLanes];
   uint32_t recent_next[kLanes] = {};
   // We slept for room and were woken: it is our turn, however much of ours is in the lane. Were a
@@ -166,7 +166,7 @@ class Agent {
   // Finds the recipient anew if the route is empty or stale. kNoAgent.
   Status Resolve(Route* route) noexcept;
   // Never waits. receipt may be null. kFull, kSlabFull, kNoAgent, kClosed, kTooLarge, kNoSpace,
-  // kQuota, kHopsSpent, kForked.
+  // kQuota, kHopsSpent, kQuotaSpent, kRateLimited, kForked.
   Status TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
   // Waits for room until the deadline: kTimedOut.
   Status Send(Route* route, const Outgoing& message, Deadline deadline, Receipt* receipt) noexcept;
@@ -185,6 +185,12 @@ class Agent {
   Status TrySendBatch(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
                       uint32_t* accepted) noexcept;
   uint32_t BatchLimit(Route* route, LaneIndex lane) noexcept;
+  // After kRateLimited: when to try again, 1 at least.
+  uint32_t RateWaitMs() const noexcept;
+  int64_t RateSleepNs() const noexcept;
+  // How long a sender that would spare its recipient pauses after a message, 0 to 10 ms: the fuller
+  // the lane is, the longer. Not 0: it counts as paced.
+  uint32_t PaceMs(const Route& route, LaneIndex lane) noexcept;
   // Before parking for room: says that we want it, in one lane or (several) in more than one.
   void AnnounceRoom(Route* route, LaneIndex lane, bool several) noexcept;
   // Whether `cells` messages would find room now, as far as the lane goes.
@@ -201,7 +207,8 @@ class Agent {
   // name), kTopicsFull, kNoSpace, kSystem.
   Status OpenTopic(std::string_view name, TopicRoute** route, Failure* failure) noexcept;
   // Never waits. Of the message: body, type and kind. id may be null. kFull (a reliable subscriber
-  // has not read far enough), kSlabFull, kQuota, kTooLarge, kNoSpace, kBusy, kForked.
+  // has not read far enough), kSlabFull, kQuota, kTooLarge, kNoSpace, kQuotaSpent, kRateLimited,
+  // kBusy, kForked.
   Status TryPublish(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept;
   // Waits for room until the deadline: kTimedOut.
   Status Publish(TopicRoute* route, const Outgoing& message, Deadline deadline,
@@ -302,6 +309,14 @@ class Agent {
   bool StillMine() const noexcept { return view_.Is(MailboxRefGeneration(mailbox_ref_)); }
   void RemoveReader() noexcept;
   Status Check(const Outgoing& message) const noexcept;
+  // Takes from our allowance; what was not sent then is given back.
+  Status Admit(uint32_t messages, uint64_t bytes, bool waits) noexcept;
+  void GiveBack(uint32_t messages, uint64_t bytes) noexcept;
+  // Whatever the allowance says.
+  Status SendNow(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
+  Status SendBatchNow(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
+                      uint32_t* accepted) noexcept;
+  Status PublishNow(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept;
   Status ClaimOnce(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
   Status Claim(Route* route, LaneIndex lane, FullPolicy policy, uint64_t* position) noexcept;
   void PrefetchBehind(LaneIndex lane, uint64_t position) noexcept;
@@ -336,6 +351,7 @@ class Agent {
   bool guest_ = false;
   bool shim_ = false;
   bool reading_ = false;
+  bool limited_ = false;  // we have an allowance
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;
   CounterBlock counters_;

@@ -1,4 +1,5 @@
 // The sending half of Agent.
+#include <bit>
 #include <cstring>
 
 #include "agent.h"
@@ -13,6 +14,9 @@ namespace {
 // that this process hardly runs.
 constexpr int kMostResends = 8;
 
+// Waiting senders beside whom one may have a quarter of the lane.
+constexpr int kFewOthers = 3;
+
 // How many cells ahead of its own a sender fetches.
 constexpr uint32_t kPrefetchCells = 2;
 
@@ -25,7 +29,8 @@ uint64_t FreeCells(const Lane& ring) noexcept { return ring.capacity() - ring.De
 
 // Only what others free by and by is worth waiting for.
 bool IsFull(Status status) noexcept {
-  return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota;
+  return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota ||
+         status == Status::kRateLimited;
 }
 
 }  // namespace
@@ -72,7 +77,12 @@ bool Agent::AtOwnCap(Route* route, LaneIndex lane) noexcept {
   if ((classes & ~mine) == 0) return false;
   const auto& recent = route->recent[lane];
   if (recent.empty()) return false;
-  const uint64_t oldest = recent[route->recent_next[lane]];  // position + 1, 0: none
+  // A quarter is a fair share beside three. Beside more it is an eighth: then one that never waits
+  // leaves seven eighths to them, however many they are.
+  const size_t half = std::popcount(classes & ~mine) > kFewOthers ? recent.size() / 2 : 0;
+  size_t at = route->recent_next[lane] + half;
+  if (at >= recent.size()) at -= recent.size();
+  const uint64_t oldest = recent[at];  // position + 1, 0: none
   return oldest != 0 && oldest - 1 >= words.head.load();
 }
 
@@ -212,7 +222,7 @@ void Agent::NoteSendWait(int64_t waited_ns, uint32_t refused) noexcept {
   if (refused > 0) NoteRefused(refused);
 }
 
-Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
+Status Agent::SendNow(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
   Status status = Check(message);
   if (status != Status::kOk) return status;
   Fabric& fabric = participant_->fabric();
@@ -281,6 +291,7 @@ Status Agent::Send(Route* route, const Outgoing& message, Deadline deadline,
           // Chunks of the slab come free in other lanes too, without a ring for us.
           sleep_ns = NextRoomSleepNs(sleep_ns);
           *longest = status == Status::kFull || sleep_ns < kSuspectNs ? sleep_ns : kSuspectNs;
+          if (status == Status::kRateLimited) *longest = RateSleepNs();
         }
         return !IsFull(status);
       },
@@ -342,7 +353,7 @@ uint32_t Agent::BatchLimit(Route* route, LaneIndex lane) noexcept {
   return quarter > 1 ? quarter : 1;
 }
 
-Status Agent::TrySendBatch(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
+Status Agent::SendBatchNow(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
                            uint32_t* accepted) noexcept {
   *accepted = 0;
   if (count == 0) return Status::kOk;

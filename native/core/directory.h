@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "allowance.h"
 #include "fabric_files.h"
 #include "layout.h"
 #include "status.h"
@@ -59,6 +60,7 @@ struct AgentSpec {
   bool counts = true;          // false: it counts nothing, and what it counted reads as 0
   bool fence = true;           // a new incarnation: what an earlier life still holds is redelivered
   bool shim = false;           // holds the name for others: neither reads nor counts itself
+  SendLimits limits = {};      // of a new life; a guest has those of the life that it visits
   std::string_view life = {};  // token of the life that this is to be a guest of; empty: of none
 };
 

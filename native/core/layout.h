@@ -231,7 +231,14 @@ struct MailboxWordsOf {
   typename Memory::Word gate;    // not 0: only whose own mailbox has a gate too may send here
   typename Memory::Word keys;    // ChunkRef of the keys that were acked lately, 0: none yet
   typename Memory::Word keys_next;  // counts those that were noted
-  typename Memory::Word spare[9];
+  // What the agent may send (allowance.h).
+  typename Memory::Word rate;            // messages a second 32 | burst 32; 0: no limit
+  typename Memory::Word bucket;          // monotonic ms 32 | thousandths of messages 32, signed
+  typename Memory::Word quota_messages;  // 0: no limit
+  typename Memory::Word quota_bytes;     // likewise
+  typename Memory::Word sent_messages;   // of those
+  typename Memory::Word sent_bytes;
+  typename Memory::Word spare[3];
   alignas(kLineBytes) typename Memory::Word readers[kMaxReaders];  // owner 24 bits, 0: nobody
   LaneWordsOf<Memory> lanes[kLanes];
 };

@@ -86,7 +86,10 @@ constexpr uint8_t kMetricKinds = 3;
   X(kMessagesDeadLettered, "messages.dead_lettered", "messages", kCounter)                 \
   X(kMessagesExpired, "messages.expired", "messages", kCounter)   /* of those */           \
   X(kMessagesRepeated, "messages.repeated", "messages", kCounter) /* by key */             \
-  X(kMessagesRedriven, "messages.redriven", "messages", kCounter)
+  X(kMessagesRedriven, "messages.redriven", "messages", kCounter)                          \
+  X(kSendsRateLimited, "send.rate_limited", "messages", kCounter)                          \
+  X(kSendsOverQuota, "send.over_quota", "messages", kCounter)                              \
+  X(kSendsPaced, "send.paced", "messages", kCounter) /* to spare who is behind */
 
 enum class Metric : uint32_t {
 #define CFC_METRIC_ENTRY(name, text, unit, kind) name,

@@ -35,6 +35,8 @@ namespace cfc {
   X(kNoSpace, "the file system has not enough room")                               \
   X(kSlabFull, "the fabric's memory for large bodies is full")                     \
   X(kQuota, "the sender holds as much payload memory as it may")                   \
+  X(kQuotaSpent, "the agent has sent as much as it may")                           \
+  X(kRateLimited, "the agent sends faster than it may")                            \
   X(kHopsSpent, "the message was handed on too often")                             \
   X(kForeign, "a file or directory belongs to somebody else or is open to others") \
   X(kNotRegular, "something else than a plain file or directory is in the way")    \

@@ -13,7 +13,8 @@ namespace {
 constexpr int kMostResends = 8;  // as for mailboxes: a claim that is set aside is rare
 
 bool IsFull(Status status) noexcept {
-  return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota;
+  return status == Status::kFull || status == Status::kSlabFull || status == Status::kQuota ||
+         status == Status::kRateLimited;
 }
 
 }  // namespace
@@ -95,7 +96,7 @@ void Agent::FillInTopic(const TopicRoute& route, const Outgoing& message, uint64
   CFC_FAIL_POINT("topic.payload");
 }
 
-Status Agent::TryPublish(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept {
+Status Agent::PublishNow(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept {
   Status status = Check(message);
   if (status != Status::kOk) return status;
   Fabric& fabric = participant_->fabric();
@@ -139,7 +140,9 @@ Status Agent::Publish(TopicRoute* route, const Outgoing& message, Deadline deadl
         if (longest) AnnounceTopicRoom(route, /*several=*/false);
         status = TryPublish(route, message, id);
         if (!IsFull(status)) return true;
-        if (longest) *longest = WaitForTopicNs(*route);
+        if (longest) {
+          *longest = status == Status::kRateLimited ? RateSleepNs() : WaitForTopicNs(*route);
+        }
         return false;
       },
       deadline);

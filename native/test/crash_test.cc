@@ -176,7 +176,8 @@ int RunSend(World& world) {
   Member me;
   STEP(me.participant.Register(world.fabric.get(), nullptr) == Status::kOk);
   world.oracle->uid.store(me.participant.uid());
-  STEP(me.agent.Join(&me.participant, {.name = "child"}, nullptr) == Status::kOk);
+  const AgentSpec spec = {.name = "child", .limits = {.per_second = kMostPerSecond}};
+  STEP(me.agent.Join(&me.participant, spec, nullptr) == Status::kOk);
   Route route = RouteTo("peer");
   for (int i = 0; i < 4; ++i) STEP(SendOne(world, me.agent, route, kWorkLane) == 0);
   for (int i = 0; i < 2; ++i) STEP(SendOne(world, me.agent, route, kControlLane) == 0);

@@ -59,6 +59,9 @@ export interface ReceiveBatchOptions extends ReceiveOptions {
 
 export type SubscribeOptions = SubscribeFacts;
 
+/** Whether `send` pauses for a recipient that is behind. */
+export type Pace = 'none' | 'adaptive';
+
 const mostTaken = 256;
 const mostPatienceMs = 24 * 3600 * 1000;
 /** A worker that is terminated must notice in mid-wait, so it waits in pieces. */
@@ -78,11 +81,13 @@ export class Agent implements AsyncDisposable {
   readonly #publisher: Publisher;
   readonly #subscriptions = new Set<Subscription>();
   readonly #turn = new Turn();
+  readonly #spares: boolean;
   #kept: Checkpoints | undefined;
 
   /** @internal `Fabric.join` makes them */
-  constructor(mailbox: Mailbox) {
+  constructor(mailbox: Mailbox, pace: Pace = option('send.pace') as Pace) {
     this.#mailbox = mailbox;
+    this.#spares = pace === 'adaptive';
     const onChange = () => this.#updateWaiting();
     this.#inbox = new Inbox(mailbox, onChange);
     this.#outbox = new Outbox(mailbox, onChange);
@@ -132,7 +137,7 @@ export class Agent implements AsyncDisposable {
    * @param to a name, `team:NAME`, `role:NAME`, `*`, `parent`, `children` or `peers`
    * @param body bytes, a string, or a JSON value
    * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_MAILBOX_FULL`, `ERR_CFC_SLAB_FULL`,
-   *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`;
+   *   `ERR_CFC_QUOTA`, `ERR_CFC_RATE_LIMITED`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`;
    *   with `continues` also `ERR_CFC_LOOP`; with `wait: 'acked'` also `ERR_CFC_TIMED_OUT`, `ERR_CFC_NO_READER`,
    *   `ERR_CFC_PARTLY_DELIVERED` (dropped by a policy); with `route` also `ERR_CFC_NONE_IDLE`
    */
@@ -155,6 +160,7 @@ export class Agent implements AsyncDisposable {
       const accepted =
         number > 0 ? number : await this.#waitRoom(to, body, facts, timeoutMs, number);
       if (this.#turn.use(1)) await this.#turn.next();
+      if (this.#spares) await this.#spare(to, facts);
       return new SendReceipt(this.#mailbox.uid, accepted, to, 'accepted');
     }
     const until = performance.now() + timeoutMs;
@@ -208,12 +214,13 @@ export class Agent implements AsyncDisposable {
           const left = until - performance.now();
           if (left <= 0) {
             this.#mailbox.noteRefused(piece.length);
-            throw errorOf(Status.full, { to });
+            throw errorOf(this.#mailbox.refusal || Status.full, { to });
           }
           sent = await this.#outbox.waitBatch(to, piece, facts, left);
         }
         numbers = whole ? sent : numbers.concat(sent);
         if (this.#turn.use(sent.length)) await this.#turn.next();
+        if (this.#spares) await this.#spare(to, facts);
       } catch (error) {
         if (!(error instanceof CfcError)) throw error;
         const within = typeof error.details.accepted === 'number' ? error.details.accepted : 0;
@@ -284,7 +291,7 @@ export class Agent implements AsyncDisposable {
    * @param topic up to 64 of `A-Z a-z 0-9 _ . -`
    * @param body bytes, a string, or a JSON value
    * @throws {CfcError} `ERR_CFC_TOPIC_FULL`, `ERR_CFC_TOPICS_FULL`, `ERR_CFC_SLAB_FULL`,
-   *   `ERR_CFC_QUOTA`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_USAGE`
+   *   `ERR_CFC_QUOTA`, `ERR_CFC_RATE_LIMITED`, `ERR_CFC_NO_SPACE`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_USAGE`
    */
   async publish(
     topic: string,
@@ -574,6 +581,12 @@ export class Agent implements AsyncDisposable {
   ): Promise<number> {
     if (timeoutMs <= 0) return Promise.reject(errorOf(-refused, { to }));
     return this.#outbox.wait(to, body, facts, timeoutMs);
+  }
+
+  // The longer, the fuller the recipient's mailbox is.
+  async #spare(to: string, { priority }: SendFacts): Promise<void> {
+    const pauseMs = this.#mailbox.paceMs(to, priority);
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 
   #updateWaiting(): void {

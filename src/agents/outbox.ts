@@ -1,9 +1,9 @@
-import { isFull, type Mailbox, type SendFacts } from '../core/mailbox.js';
+import type { Mailbox, SendFacts } from '../core/mailbox.js';
 import { formatMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
-import { errorOf } from '../core/status.js';
+import { errorOf, isFull } from '../core/status.js';
 import { CfcError } from '../errors.js';
-import { startTimer } from './timer.js';
+import { Retry, startTimer } from './timer.js';
 
 /** How often to try where nobody may ring: payload memory comes free in other lanes too. */
 const slabRetryMs = 50;
@@ -27,6 +27,8 @@ interface Queue {
   sends: PendingSend[];
   /** What wakes the loop: so many free cells; 0: each that comes free, for its payload. */
   announced: number | undefined;
+  /** What the one in front met last: a status. */
+  why: number;
 }
 
 interface PendingAck {
@@ -46,7 +48,7 @@ export class Outbox {
   readonly #onChange: () => void;
   readonly #queues = new Map<string, Queue>();
   readonly #acks = new Map<number, PendingAck>();
-  #retry: NodeJS.Timeout | undefined;
+  readonly #retry = new Retry(() => this.ready());
 
   constructor(mailbox: Mailbox, onChange: () => void) {
     this.#mailbox = mailbox;
@@ -60,9 +62,10 @@ export class Outbox {
   /** @returns the message's number; not positive where there is no room now */
   trySend(to: string, body: unknown, facts: SendFacts): number {
     // Who waits already goes first.
-    if (this.#queues.size > 0 && this.#queues.has(keyOf(to, facts))) {
+    const queue = this.#queues.size > 0 ? this.#queues.get(keyOf(to, facts)) : undefined;
+    if (queue !== undefined) {
       if (!facts.waits) this.#mailbox.noteRefused(1);
-      return -Status.full;
+      return -queue.why;
     }
     return this.#attempt(to, body, facts);
   }
@@ -131,7 +134,8 @@ export class Outbox {
       const key = keyOf(to, facts);
       let queue = this.#queues.get(key);
       if (queue === undefined) {
-        queue = { to, work: facts.priority !== 'control', sends: [], announced: undefined };
+        const work = facts.priority !== 'control';
+        queue = { to, work, sends: [], announced: undefined, why: Status.full };
         this.#queues.set(key, queue);
       }
       queue.sends.push(pending);
@@ -173,7 +177,7 @@ export class Outbox {
   }
 
   close(reason: CfcError): void {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     for (const queue of this.#queues.values()) {
       for (const pending of queue.sends) {
         clearTimeout(pending.timer);
@@ -196,8 +200,10 @@ export class Outbox {
       try {
         const number = pending.attempt();
         if (isFull(-number)) {
+          queue.why = -number;
           const wanted = -number === Status.full ? pending.cells : 0;
-          if (wanted === 0) this.#retryLater();
+          if (-number === Status.rateLimited) this.#retry.within(this.#mailbox.rateWaitMs);
+          else if (wanted === 0) this.#retry.within(slabRetryMs);
           if (queue.announced === wanted) return -number;
           this.#announce(queue, wanted);
           continue; // once more: it may have come before we said that we want it
@@ -220,7 +226,7 @@ export class Outbox {
   }
 
   #timeOut(key: string, pending: PendingSend): void {
-    // One last try; what it says is the reason: no room, no slab, or over the quota.
+    // One last try; what it says is the reason: no room, no slab, over the quota, too fast.
     const full = this.#flush(key) || Status.full;
     const queue = this.#queues.get(key);
     if (queue === undefined || !queue.sends.includes(pending)) return;
@@ -248,13 +254,6 @@ export class Outbox {
     queue.announced = wanted;
     if (wanted === undefined) this.#mailbox.stopWaitRoom(queue.to, queue.work);
     else this.#mailbox.waitRoom(queue.to, queue.work, wanted);
-  }
-
-  #retryLater(): void {
-    this.#retry ??= setTimeout(() => {
-      this.#retry = undefined;
-      this.ready();
-    }, slabRetryMs);
   }
 
   #settle(number: number, pending: PendingAck): void {

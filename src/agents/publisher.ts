@@ -4,7 +4,7 @@ import { Status } from '../core/native.js';
 import { errorOf } from '../core/status.js';
 import type { Topics } from '../core/topics.js';
 import { CfcError } from '../errors.js';
-import { startTimer } from './timer.js';
+import { Retry, startTimer } from './timer.js';
 
 /** How often to try where nobody may ring: payload memory comes free elsewhere too. */
 const slabRetryMs = 50;
@@ -66,7 +66,7 @@ export class Publisher {
   readonly #topics: Topics;
   readonly #onChange: () => void;
   readonly #queues = new Map<string, Queue>();
-  #retry: NodeJS.Timeout | undefined;
+  readonly #retry = new Retry(() => this.ready());
 
   constructor(topics: Topics, onChange: () => void) {
     this.#topics = topics;
@@ -106,7 +106,7 @@ export class Publisher {
   }
 
   close(reason: CfcError): void {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     for (const queue of this.#queues.values()) {
       for (const pending of queue.pending) {
         clearTimeout(pending.timer);
@@ -125,7 +125,8 @@ export class Publisher {
         const number = this.#topics.tryPublish(topic, pending.body, pending.type);
         if (number <= 0) {
           const wanted = -number === Status.full ? 'room' : 'payload';
-          if (wanted === 'payload') this.#retryLater();
+          if (-number === Status.rateLimited) this.#retry.within(this.#topics.rateWaitMs);
+          else if (wanted === 'payload') this.#retry.within(slabRetryMs);
           if (queue.announced === wanted) return -number;
           this.#announce(topic, queue, wanted);
           continue; // once more: it may have come before we said that we want it
@@ -162,13 +163,6 @@ export class Publisher {
     queue.announced = wanted;
     if (wanted === 'nothing') this.#topics.stopWaitRoom(topic);
     else this.#topics.waitRoom(topic, wanted === 'room');
-  }
-
-  #retryLater(): void {
-    this.#retry ??= setTimeout(() => {
-      this.#retry = undefined;
-      this.ready();
-    }, slabRetryMs);
   }
 }
 

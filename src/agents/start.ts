@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
+import { limitsOf, type RateLimit, type SendQuota } from '../core/limits.js';
 import { native } from '../core/native.js';
 import { agentPrograms, findNativeProgram } from '../core/native-program.js';
 import { callNative, errorOf } from '../core/status.js';
@@ -34,6 +35,9 @@ export interface AgentStart {
   watchdogMs?: number;
   /** Descriptors that each process of it may have open. Default: as many as this process. */
   openFiles?: number;
+  /** As `JoinOptions` has them; for all processes of it. */
+  rate?: RateLimit;
+  quota?: SendQuota;
 }
 
 export interface StartedAgent {
@@ -122,6 +126,7 @@ export function shimCommand(
 
 /** The options of `cfc-native shim` that say what is to be started. @internal */
 export function shimArguments(fabric: string, dir: string, start: AgentStart): string[] {
+  const { perSecond, burst, quotaMessages, quotaBytes } = limitsOf(start);
   const given: [string, string | number | undefined][] = [
     ['--fabric', fabric],
     ['--dir', dir],
@@ -136,6 +141,10 @@ export function shimArguments(fabric: string, dir: string, start: AgentStart): s
     ['--grace-ms', start.graceMs],
     ['--watchdog-ms', start.watchdogMs],
     ['--open-files', start.openFiles],
+    ['--per-second', perSecond || undefined],
+    ['--burst', burst || undefined],
+    ['--quota-messages', quotaMessages || undefined],
+    ['--quota-bytes', quotaBytes || undefined],
     ['--ready', start.ready],
   ];
   return [

@@ -107,6 +107,14 @@ export const options = {
     doc: 'what a mailbox holds where neither its agent nor a topology says it',
     reader: '`Fabric.open` with `create`',
   },
+  'send.pace': {
+    env: 'CFC_SEND_PACE',
+    kind: 'text',
+    default: 'none',
+    choices: ['none', 'adaptive'],
+    doc: 'whether a send pauses 5 or 10 ms after a message to who is behind',
+    reader: '`send`, `sendBatch`; `cfc send`',
+  },
   'send.timeoutMs': {
     env: 'CFC_SEND_TIMEOUT_MS',
     kind: 'integer',

@@ -2,6 +2,7 @@ import { option } from '../config/index.js';
 import { CfcError } from '../errors.js';
 import { encode, encodeInto, PackedBodies } from './bodies.js';
 import { Counters } from './counters.js';
+import { limitsOf, type RateLimit, type SendQuota } from './limits.js';
 import {
   formatMessageId,
   Message,
@@ -22,7 +23,7 @@ import {
   type TakeHolder,
 } from './native.js';
 import type { Region } from './region.js';
-import { errorOf } from './status.js';
+import { errorOf, isFull } from './status.js';
 import { Topics } from './topics.js';
 
 // By itself: the addon's object of constants is a dictionary, which costs a lookup per use.
@@ -34,6 +35,10 @@ export interface MailboxOptions {
   parent?: string;
   /** Cells of the work lane, rounded up to a power of two; default: the fabric's. */
   mailboxCells?: number;
+  /** How fast it may send and publish: messages a second, and after a pause `burst` at once. */
+  rate?: RateLimit;
+  /** How much it may send and publish in all. */
+  quota?: SendQuota;
   /** A new life of that name: what an earlier one still holds is redelivered. Default true. */
   fence?: boolean;
   /** Count what it does. Default true, or what `CFC_METRICS=off` says. */
@@ -126,6 +131,7 @@ export class Mailbox implements MessageOwner {
         team: options.team ?? '',
         parent: options.parent ?? '',
         mailboxCells: options.mailboxCells ?? 0,
+        ...limitsOf(options),
         fence: options.fence ?? true,
         counts,
         life: options.life ?? '',
@@ -159,9 +165,9 @@ export class Mailbox implements MessageOwner {
    * Copies `body` into the recipient's mailbox and wakes its reader. Never waits.
    *
    * @param body reusable as soon as this returns
-   * @returns the message's number (with `uid` its id); negative where there is no room: a status,
-   *   one of `full`, `slabFull`, `quota`
-   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`,
+   * @returns the message's number (with `uid` its id); negative where it may go later: a status,
+   *   one of `full`, `slabFull`, `quota`, `rateLimited`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_QUOTA`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_MAILBOX_CLOSED`,
    *   `ERR_CFC_NO_SPACE`, `ERR_CFC_USAGE`, `ERR_CFC_FORKED`
    */
   trySend(to: string, body: unknown, facts: SendFacts = {}): number {
@@ -229,7 +235,7 @@ export class Mailbox implements MessageOwner {
     throw errorOf(status, { to, accepted: accepted.length });
   }
 
-  /** Why the last batch was refused: `full`, `slabFull` or `quota`. @internal */
+  /** Why the last batch was refused: a status that `isFull` is true of. @internal */
   get refusal(): number {
     return this.#refusal;
   }
@@ -237,6 +243,16 @@ export class Mailbox implements MessageOwner {
   /** How many messages a batch to `to` may have: a quarter of the recipient's lane. */
   batchLimit(to: string, priority: 'control' | 'work' = 'work'): number {
     return this.#native.batchLimit(this.routeTo(to), priority === 'work');
+  }
+
+  /** After `rateLimited`: when to try again. @internal */
+  get rateWaitMs(): number {
+    return this.#native.rateWait();
+  }
+
+  /** How long to pause after a message to `to`, to spare it: 0, 5 or 10. @internal */
+  paceMs(to: string, priority: 'control' | 'work' = 'work'): number {
+    return this.#native.pace(this.routeTo(to), priority === 'work');
   }
 
   /**
@@ -572,11 +588,6 @@ export class Mailbox implements MessageOwner {
     );
     return new Message(facts, body, table[row + Column.lease] as number, this);
   }
-}
-
-/** True where a send may succeed later: what others free by and by. */
-export function isFull(status: number): boolean {
-  return status === Status.full || status === Status.slabFull || status === Status.quota;
 }
 
 /** True for an answer to `ask`. @internal */

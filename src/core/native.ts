@@ -285,6 +285,8 @@ export interface NativeAgent {
     ttlMs?: number,
   ): number;
   batchLimit(route: number, work: boolean): number;
+  rateWait(): number;
+  pace(route: number, work: boolean): number;
   waitRoom(route: number, work: boolean, cells: number): void;
   stopWaitRoom(route: number, work: boolean): void;
   noteSendWait(waitedMs: number, refused: number): void;
@@ -332,6 +334,10 @@ export interface NativeAgentSpec {
   team: string;
   parent: string;
   mailboxCells: number;
+  perSecond: number;
+  burst: number;
+  quotaMessages: number;
+  quotaBytes: number;
   fence: boolean;
   counts: boolean;
   life: string;
@@ -435,6 +441,7 @@ export const Status = {
   stale: statusNumber('kStale'),
   slabFull: statusNumber('kSlabFull'),
   quota: statusNumber('kQuota'),
+  rateLimited: statusNumber('kRateLimited'),
   noAgent: statusNumber('kNoAgent'),
   leaseLost: statusNumber('kLeaseLost'),
   alreadyAcked: statusNumber('kAlreadyAcked'),

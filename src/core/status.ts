@@ -1,5 +1,5 @@
 import { CfcError, type CfcErrorCode } from '../errors.js';
-import { native } from './native.js';
+import { native, Status } from './native.js';
 
 const codeByName: Readonly<Record<string, CfcErrorCode>> = {
   kFull: 'ERR_CFC_MAILBOX_FULL',
@@ -24,6 +24,8 @@ const codeByName: Readonly<Record<string, CfcErrorCode>> = {
   kNoSpace: 'ERR_CFC_NO_SPACE',
   kSlabFull: 'ERR_CFC_SLAB_FULL',
   kQuota: 'ERR_CFC_QUOTA',
+  kQuotaSpent: 'ERR_CFC_QUOTA',
+  kRateLimited: 'ERR_CFC_RATE_LIMITED',
   kHopsSpent: 'ERR_CFC_LOOP',
   kForeign: 'ERR_CFC_FOREIGN_OWNER',
   kNotRegular: 'ERR_CFC_NOT_REGULAR',
@@ -74,4 +76,14 @@ export function callNative<T>(call: () => T, details: Record<string, unknown> = 
       failure.errno === undefined ? undefined : { cause },
     );
   }
+}
+
+/** True where a send may succeed later: what others free by and by. */
+export function isFull(status: number): boolean {
+  return (
+    status === Status.full ||
+    status === Status.slabFull ||
+    status === Status.quota ||
+    status === Status.rateLimited
+  );
 }

@@ -8,7 +8,7 @@ import {
   Status,
   type TakeHolder,
 } from './native.js';
-import { callNative, errorOf } from './status.js';
+import { callNative, errorOf, isFull } from './status.js';
 
 /** `reliable`: every message, or an explicit gap; publishers wait for it a while. `lossy`: nobody waits. */
 export type TopicPolicy = 'reliable' | 'lossy';
@@ -220,18 +220,21 @@ export class Topics {
    * Copies `body` into the topic's log, where every subscriber reads it. Never waits.
    *
    * @returns the message's number; negative where there is no room: a status, one of `full`,
-   *   `slabFull`, `quota`
-   * @throws {CfcError} `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_TOPICS_FULL`, `ERR_CFC_NO_SPACE`,
+   *   `slabFull`, `quota`, `rateLimited`
+   * @throws {CfcError} `ERR_CFC_QUOTA`, `ERR_CFC_RECORD_TOO_LARGE`, `ERR_CFC_TOPICS_FULL`, `ERR_CFC_NO_SPACE`,
    *   `ERR_CFC_USAGE`, `ERR_CFC_MAILBOX_CLOSED`, `ERR_CFC_FORKED`
    */
   tryPublish(topic: string, body: unknown, type = ''): number {
     const { data, bits } = encode(body);
     const number = this.#native.tryPublish(this.numberOf(topic), data, bits, this.#typeOf(type));
     if (number > 0) return number;
-    if (-number === Status.full || -number === Status.slabFull || -number === Status.quota) {
-      return number;
-    }
+    if (isFull(-number)) return number;
     throw errorOf(-number, { topic });
+  }
+
+  /** After `rateLimited`: when to try again. @internal */
+  get rateWaitMs(): number {
+    return this.#native.rateWait();
   }
 
   /**

@@ -162,6 +162,9 @@ const specs: readonly MetricSpec[] = [
     'Messages it dropped because one of their key was acked before.',
   ),
   counted('messages.redriven', 'messages', 'Dead letters it sent again.'),
+  counted('send.rate_limited', 'messages', 'Tries to send or publish that its rate put off.'),
+  counted('send.over_quota', 'messages', 'Sends and publications that its quota refused.'),
+  counted('send.paced', 'messages', 'Sends after which it paused, as the recipient was behind.'),
   spec('agent.restarts', 'restarts', 'counter', agent, 'Times another process took its name over.'),
   spec(
     'agent.spawn_time',

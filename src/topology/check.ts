@@ -68,6 +68,9 @@ export function check(
     }
     checkNames(agent, find);
     checkCommand(agent, find);
+    if (agent.limits?.burst !== undefined && agent.limits.messagesPerSecond === undefined) {
+      find('limits.burst', 'a burst is of a rate: messagesPerSecond is missing');
+    }
     const below = children.get(agent.name)?.length ?? 0;
     checkCells(agent, neighbours[i] as number, below, find);
   });

@@ -54,6 +54,14 @@ export interface AgentLimits {
   openFiles?: number;
   /** What comes of one with more memory than that. Default `restart`. */
   onMemory?: 'report' | 'restart' | 'stop';
+  /** How fast it may send and publish: `ERR_CFC_RATE_LIMITED` for what waits too long. */
+  messagesPerSecond?: number;
+  /** How many at once after a pause. Default: `messagesPerSecond`. */
+  burst?: number;
+  /** How many messages it may send and publish in all its lives: then `ERR_CFC_QUOTA`. */
+  messages?: number;
+  /** How many bytes of bodies, likewise. */
+  bytes?: number;
 }
 
 /** What makes an agent ready: that it runs, `READY=1` by sd_notify, or that a process of it joins. */

@@ -48,6 +48,8 @@ export function keysAt(path: readonly string[]): string[] {
 
 function makeSchema(z: Zod) {
   const count = z.int().min(1).max(mostAgents);
+  const amount = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
+  const rate = z.int().min(1).max(1_000_000);
   const restart = z.union([
     z.enum(restarts),
     z.strictObject({
@@ -71,9 +73,13 @@ function makeSchema(z: Zod) {
     ready: z.enum(readies).optional().describe('what makes it ready'),
     limits: z
       .strictObject({
-        memoryBytes: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional().describe('resident'),
+        memoryBytes: amount.optional().describe('resident'),
         openFiles: z.int().min(16).max(1_048_576).optional().describe('of each of its processes'),
         onMemory: z.enum(onMemory).optional().describe('what comes of one with more memory'),
+        messagesPerSecond: rate.optional().describe('how fast it may send and publish'),
+        burst: rate.optional().describe('how many messages at once after a pause'),
+        messages: amount.optional().describe('how many it may send and publish in all'),
+        bytes: amount.optional().describe('of their bodies, in all'),
       })
       .optional()
       .describe('what it may use'),

@@ -156,6 +156,19 @@ const proofs: Record<OptionKey, Proof> = {
     usual: false,
     changed: true,
   },
+  'send.pace': {
+    value: 'adaptive',
+    look: async (way, dir) => {
+      const body = `
+    await fabric.join('slow', { mailboxCells: 8 });
+    for (let n = 0; n < 6; n += 1) await agent.send('slow', n);
+    const { counters } = fabric.snapshot().find(({ name }) => name === 'bob');
+    console.log(counters['send.paced'] ?? 0);`;
+      return Number(await printed(way, dir, body));
+    },
+    usual: 0,
+    changed: 3,
+  },
   'send.timeoutMs': {
     value: '50',
     look: async (way, dir) => {

@@ -1,7 +1,7 @@
 import { AgentFact, type NativeAgentRecord } from '../../core/native.js';
 import type { Region } from '../../core/region.js';
 import { CfcError, type CfcErrorCode } from '../../errors.js';
-import type { AgentPlan } from '../../topology/plan.js';
+import type { AgentLimits, AgentPlan } from '../../topology/plan.js';
 import type { Rights } from '../../topology/rights.js';
 import { type Agent, agentStates } from '../agent.js';
 import type { RightVerb } from '../rights.js';
@@ -234,6 +234,7 @@ export class FabricHost implements Host {
       graceMs: this.#hooks.graceMs,
       ...(this.#options.cwd === undefined ? {} : { cwd: this.#options.cwd }),
       ...(openFiles === undefined ? {} : { openFiles }),
+      ...sendLimits(plan.limits),
     };
   }
 }
@@ -257,6 +258,20 @@ function seenOf(record: NativeAgentRecord): Seen {
     ageMs: Date.now() - record.joinedAtMs,
     idleMs: Date.now() - record.lastProgressAtMs,
   };
+}
+
+function sendLimits({ messagesPerSecond, burst, messages, bytes }: AgentLimits) {
+  const limits: Pick<AgentStart, 'rate' | 'quota'> = {};
+  if (messagesPerSecond !== undefined) {
+    limits.rate = { perSecond: messagesPerSecond, ...(burst !== undefined && { burst }) };
+  }
+  if (messages !== undefined || bytes !== undefined) {
+    limits.quota = {
+      ...(messages !== undefined && { messages }),
+      ...(bytes !== undefined && { bytes }),
+    };
+  }
+  return limits;
 }
 
 // With what the system said, where it did: the code alone helps nobody who reads a log.
