@@ -1,78 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import {
-  Fabric,
-  type SupervisionEvent,
-  Supervisor,
-  type SupervisorOptions,
-  Topology,
-} from '../../src/index.js';
+import { Fabric, type SupervisionEvent, Supervisor, Topology } from '../../src/index.js';
 import { type Child, startChild } from '../support/child.js';
 import { processesOf } from '../support/cli.js';
 import { evidenceOf } from '../support/evidence.js';
 import { failureOf, openFabric, sleep, testDirectory, until } from '../support/fabric.js';
+import { commandOf, idle, pidOf, supervise, supervisedCapacity } from '../support/supervise.js';
 
-const idle = "command: [sleep, '1000']";
-
-interface Supervised {
-  supervisor: Supervisor;
-  events: SupervisionEvent[];
-  /** Resolves once such an event was told. */
-  heard(event: string, agent?: string, times?: number): Promise<SupervisionEvent>;
-}
-
-const capacity = { maxAgents: 256, maxParticipants: 1024, mailboxCells: 64 };
-
-/** Supervises a topology in this process; what it started ends with the test. */
-async function supervise(
-  fabric: Fabric,
-  yaml: string | Topology,
-  options: SupervisorOptions = {},
-): Promise<Supervised> {
-  const events: SupervisionEvent[] = [];
-  const waiting = new Set<() => void>();
-  const topology = typeof yaml === 'string' ? Topology.parse(yaml) : yaml;
-  const supervisor = await Supervisor.start(fabric, topology, {
-    graceMs: 1000,
-    ...options,
-    onEvent: (event) => {
-      events.push(event);
-      for (const tell of waiting) tell();
-    },
-  });
-  onTestFinished(async () => {
-    if (!supervisor.closed) await supervisor.down({ timeoutMs: 500, graceMs: 200 });
-  });
-  const heard = (event: string, agent?: string, times = 1) =>
-    new Promise<SupervisionEvent>((resolve) => {
-      const look = () => {
-        const found = events.filter(
-          (one) => one.event === event && (agent === undefined || one.agent === agent),
-        );
-        if (found.length < times) return;
-        waiting.delete(look);
-        resolve(found[times - 1] as SupervisionEvent);
-      };
-      waiting.add(look);
-      look();
-    });
-  return { supervisor, events, heard };
-}
-
-function pidOf(fabric: Fabric, name: string): number {
-  const pid = fabric.snapshot().find((agent) => agent.name === name)?.pid;
-  if (pid === undefined) throw new Error(`there is no ${name}`);
-  return pid;
-}
-
-/** The command below a shim. */
-function commandOf(fabric: Fabric, name: string): number {
-  const text = readFileSync(
-    `/proc/${pidOf(fabric, name)}/task/${pidOf(fabric, name)}/children`,
-    'latin1',
-  );
-  return Number(text.split(' ')[0]);
-}
+const capacity = supervisedCapacity;
 
 /** Takes the fabric down where a test's own supervisor is gone. */
 function downAtTheEnd(dir: string): void {

@@ -67,8 +67,8 @@ interface Life {
   round: Round | undefined;
   heir: string | undefined;
   stuck: boolean;
-  /** Its end was asked for by us, so that it is started again. */
-  kicked: boolean;
+  /** Its end was asked for by us. */
+  stopped: 'no' | 'to-restart' | 'for-good';
 }
 
 /** Some that are stopped and then started together. */
@@ -106,7 +106,7 @@ export class Supervision {
       const history = new RestartHistory(plan.restart, () => host.random());
       this.#lives.set(plan.name, {
         ...{ plan, history, phase: 'waiting', pid: 0, startedMs: 0, parent: plan.parent },
-        ...{ round: undefined, heir: undefined, stuck: false, kicked: false },
+        ...{ round: undefined, heir: undefined, stuck: false, stopped: 'no' },
       });
     }
   }
@@ -196,10 +196,11 @@ export class Supervision {
       this.#proceed(life.round);
     } else if (life.plan.command.length === 0) {
       life.phase = 'absent';
-    } else if (seen?.stopWanted && !life.kicked) {
+    } else if (life.stopped === 'for-good' || (seen?.stopWanted && life.stopped === 'no')) {
       life.phase = 'ended'; // somebody stopped it, and means it
     } else {
-      this.#judge(life, exitCode);
+      // Who ends well because we asked has not done its work for that.
+      this.#judge(life, life.stopped === 'no' ? exitCode : null);
     }
   }
 
@@ -230,17 +231,14 @@ export class Supervision {
     }
   }
 
-  /** Stops it, so that it is started again as its policy says. */
+  /** Stops it, so that it is started again as after a failure. */
   kick(name: string): void {
-    const life = this.#lives.get(name);
-    if (life !== undefined) life.kicked = true;
-    this.#host.stop([name]);
+    this.#stop(name, 'to-restart');
   }
 
-  /** It is not started again, whatever its policy says. */
+  /** Stops it, and it is not started again, whatever its policy says. */
   giveUp(name: string): void {
-    const life = this.#lives.get(name);
-    if (life !== undefined) life.phase = 'ended';
+    this.#stop(name, 'for-good');
   }
 
   /** Nobody is started any more. */
@@ -252,6 +250,12 @@ export class Supervision {
       if (life.phase === 'waiting') life.phase = 'ended';
       if (life.phase === 'stopping') life.phase = 'running';
     }
+  }
+
+  #stop(name: string, stopped: Life['stopped']): void {
+    const life = this.#lives.get(name);
+    if (life !== undefined) life.stopped = stopped;
+    this.#host.stop([name]);
   }
 
   #judge(life: Life, exitCode: number | null): void {
@@ -353,7 +357,7 @@ export class Supervision {
       const { pid, error } = results[i] as { pid: number; error?: unknown };
       life.startedMs = this.#host.nowMs();
       life.stuck = false;
-      life.kicked = false;
+      life.stopped = 'no';
       life.phase = 'starting';
       life.pid = pid;
       if (error === undefined) {

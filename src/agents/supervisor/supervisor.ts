@@ -302,7 +302,7 @@ export class Supervisor implements AsyncDisposable {
       this.#host.tell({ event: 'memory-exceeded', agent: name, memoryBytes, limitBytes });
       const then = plan?.limits.onMemory ?? this.#options.onMemory ?? 'restart';
       if (then === 'stop') this.#supervision.giveUp(name);
-      if (then !== 'report') this.#supervision.kick(name);
+      if (then === 'restart') this.#supervision.kick(name);
     }
   }
 
