@@ -42,6 +42,7 @@ Napi::Function AgentWrap::Define(Napi::Env env) {
                       InstanceMethod<&AgentWrap::TrySendBatch>("trySendBatch"),
                       InstanceMethod<&AgentWrap::TrySendPacked>("trySendPacked"),
                       InstanceMethod<&AgentWrap::BatchLimit>("batchLimit"),
+                      InstanceMethod<&AgentWrap::AwaitAnswers>("awaitAnswers"),
                       InstanceMethod<&AgentWrap::RateWait>("rateWait"),
                       InstanceMethod<&AgentWrap::Pace>("pace"),
                       InstanceMethod<&AgentWrap::WaitRoom>("waitRoom"),
@@ -369,6 +370,12 @@ Napi::Value AgentWrap::BatchLimit(const Napi::CallbackInfo& info) {
   const bool work = ToBool(info[1]);
   return Napi::Number::New(info.Env(),
                            route ? agent_.BatchLimit(route, work ? kWorkLane : kControlLane) : 1);
+}
+
+// awaitAnswers(awaits): whether answers that come are for us. 0 or a status, negative
+Napi::Value AgentWrap::AwaitAnswers(const Napi::CallbackInfo& info) {
+  const Status status = owner_ ? agent_.AwaitAnswers(ToBool(info[0])) : Status::kClosed;
+  return Napi::Number::New(info.Env(), -static_cast<int>(status));
 }
 
 // rateWait(): milliseconds until the rate lets a message through

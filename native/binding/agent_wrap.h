@@ -56,6 +56,7 @@ class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
   Napi::Value TrySendBatch(const Napi::CallbackInfo& info);
   Napi::Value TrySendPacked(const Napi::CallbackInfo& info);
   Napi::Value BatchLimit(const Napi::CallbackInfo& info);
+  Napi::Value AwaitAnswers(const Napi::CallbackInfo& info);
   Napi::Value RateWait(const Napi::CallbackInfo& info);
   Napi::Value Pace(const Napi::CallbackInfo& info);
   Napi::Value WaitRoom(const Napi::CallbackInfo& info);

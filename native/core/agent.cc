@@ -160,6 +160,19 @@ bool Agent::ReaderReady() noexcept {
   return reading_;
 }
 
+Status Agent::AwaitAnswers(bool awaits) noexcept {
+  if (!guest_ || awaits == awaits_) return Status::kOk;
+  const Status usable = participant_->Usable();
+  if (usable != Status::kOk) return usable;
+  if (awaits && Fenced()) return Status::kLeaseLost;
+  if (awaits && !ReaderReady()) return Status::kReadersFull;
+  awaits_ = awaits;
+  participant_->AwaitAnswers(awaits);
+  // What comes too late is for anybody again.
+  if (!awaits && Depth() > 0) participant_->fabric().RingReaders(view_, participant_->owner());
+  return Status::kOk;
+}
+
 void Agent::FenceGuests() noexcept {
   Fabric& fabric = participant_->fabric();
   for (auto& reader : view_.words->readers) {
@@ -196,6 +209,7 @@ Status Agent::BeginLife(uint32_t index, uint64_t entry_word, bool counts) noexce
   }
   limited_ = Allowance(view_.words).Limited();
   reading_ = false;
+  awaits_ = false;
   // Before we take our place: guests of the life before may have all of them.
   if (!guest_) FenceGuests();
   if (!guest_ && !shim_ && !ReaderReady()) return refuse(Status::kReadersFull);
@@ -264,6 +278,7 @@ void Agent::Leave() noexcept {
   }
   Fabric& fabric = participant_->fabric();
   const Owner me = participant_->owner();
+  (void)AwaitAnswers(false);
   uint64_t depth = 0;
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     view_.lanes[lane].Fence(me);

@@ -161,6 +161,10 @@ class Agent {
   // This agent made progress of its own (a beat), besides what it receives and acks.
   void Progress() noexcept;
 
+  // Where others may read beside us, answers to our questions are left to us, from before the first
+  // one is sent until nobody waits for one any more. kReadersFull, kLeaseLost, kForked.
+  Status AwaitAnswers(bool awaits) noexcept;
+
   // ---- sending
 
   // Finds the recipient anew if the route is empty or stale. kNoAgent.
@@ -300,6 +304,12 @@ class Agent {
   bool Fenced() const noexcept;
   // A guest is listed as a reader once it reads: many come only to send.
   bool ReaderReady() noexcept;
+  // Of a lane, for HasMail: what TryTake would find.
+  Taken LookFor(TakeFilter filter, uint32_t lane, Suspects* suspects) noexcept;
+  // The answer to a question of another reader beside us, who waits for it.
+  bool IsElses(uint64_t asker_uid) const noexcept;
+  // Wakes who is to read this message; false: nobody slept.
+  bool RingFor(const Route& route, const Outgoing& message) noexcept;
   void ForgetLanes() noexcept;
   Status Enter(const AgentSpec& spec, Failure* failure) noexcept;
   Status BeginLife(uint32_t entry, uint64_t entry_word, bool counts) noexcept;
@@ -351,6 +361,7 @@ class Agent {
   bool guest_ = false;
   bool shim_ = false;
   bool reading_ = false;
+  bool awaits_ = false;
   bool limited_ = false;  // we have an allowance
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;

@@ -79,8 +79,12 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms, bool
         capped = true;
         break;
       }
-      const Taken taken = lane.Take(me, filter, kNowMs, &cursor_[index], &suspects_,
-                                    [this] { return StillMine(); });
+      const auto still_mine = [this] { return StillMine(); };
+      // Only beside guests is there anybody else to read.
+      const Taken taken =
+          guest_ ? lane.Take(me, filter, kNowMs, &cursor_[index], &suspects_, still_mine,
+                             [this](uint64_t uid) { return IsElses(uid); })
+                 : lane.Take(me, filter, kNowMs, &cursor_[index], &suspects_, still_mine);
       if (taken.status == Status::kStale) return Status::kStale;
       if (taken.status != Status::kOk) {
         if (taken.delayed && (delay == 0 || taken.delay_ms < delay)) delay = taken.delay_ms;
@@ -127,7 +131,7 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms, bool
       --until_sample_;
       // Of several readers the sender woke one: if there is more, that one wakes the next.
       if (view_.words->readers[1].load() != 0 &&
-          lane.Look(filter, kNowMs, cursor_[index], nullptr).status == Status::kOk) {
+          lane.Look(TakeFilter::kAll, kNowMs, cursor_[index], nullptr).status == Status::kOk) {
         participant_->fabric().RingReaders(view_, me);
       }
       return Status::kOk;
@@ -186,7 +190,7 @@ bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
     for (uint32_t index = 0; index < kLanes; ++index) {
       Lane& lane = view_.lanes[index];
       if (leased_[index] >= MostLeased(lane, filter)) continue;
-      const Taken found = lane.Look(filter, kNowMs, cursor_[index], longest ? &suspects_ : nullptr);
+      const Taken found = LookFor(filter, index, longest ? &suspects_ : nullptr);
       if (found.status == Status::kOk) return true;
       if (longest && found.delayed && int64_t{found.delay_ms} * 1'000'000 < *longest) {
         *longest = int64_t{found.delay_ms} * 1'000'000;
@@ -195,9 +199,30 @@ bool Agent::HasMail(TakeFilter filter, int64_t* longest) noexcept {
     if (!longest) return false;
     const int64_t wise = ClearTheWay();
     if (wise < *longest) *longest = wise;
-    if (suspects_.count == 0) return false;  // nothing was in the way, so nothing came free
+    if (suspects_.count == 0) break;  // nothing was in the way, so nothing came free
+  }
+  // We may have been rung for what we leave to others.
+  if (guest_ && view_.words->readers[1].load() != 0) {
+    for (uint32_t index = 0; index < kLanes; ++index) {
+      Lane& lane = view_.lanes[index];
+      if (lane.Look(TakeFilter::kAll, kNowMs, 0, nullptr).status != Status::kOk) continue;
+      participant_->fabric().RingReadersBehind(view_, participant_->owner());
+      break;
+    }
   }
   return false;
+}
+
+Taken Agent::LookFor(TakeFilter filter, uint32_t index, Suspects* suspects) noexcept {
+  Lane& lane = view_.lanes[index];
+  if (!guest_) return lane.Look(filter, kNowMs, cursor_[index], suspects);
+  return lane.Look(filter, kNowMs, cursor_[index], suspects,
+                   [this](uint64_t uid) { return IsElses(uid); });
+}
+
+bool Agent::IsElses(uint64_t asker_uid) const noexcept {
+  return asker_uid != participant_->uid() &&
+         participant_->fabric().AskerSlot(view_, asker_uid) != 0;
 }
 
 int64_t Agent::ClearTheWay() noexcept {

@@ -211,6 +211,15 @@ void Agent::FillCell(const Route& route, const Outgoing& message, uint64_t posit
   CFC_FAIL_POINT("copy.payload");
 }
 
+bool Agent::RingFor(const Route& route, const Outgoing& message) noexcept {
+  Fabric& fabric = participant_->fabric();
+  if ((message.flags & kFlagReply) != 0 && route.view.words->readers[1].load() != 0) {
+    const uint32_t asker = fabric.AskerSlot(route.view, message.correlation.uid);
+    if (asker != 0) return fabric.Ring(asker);
+  }
+  return fabric.RingReaders(route.view, participant_->owner());
+}
+
 void Agent::NoteRefused(uint32_t messages) noexcept {
   counters_.Add(Metric::kMessagesRefused, messages);
 }
@@ -260,7 +269,7 @@ Status Agent::SendNow(Route* route, const Outgoing& message, Receipt* receipt) n
     ++route->sequence[message.lane];
     route->in_turn = false;
     Remember(route, message.lane, position);
-    if (fabric.RingReaders(route->view, me)) counters_.Add(Metric::kRings, 1);
+    if (RingFor(*route, message)) counters_.Add(Metric::kRings, 1);
     counters_.Add(Metric::kMessagesSent, 1);
     counters_.Add(Metric::kBytesSent, static_cast<double>(message.body.size()));
     if (receipt) {

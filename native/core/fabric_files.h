@@ -107,8 +107,13 @@ class Fabric {
 
   // Wakes the participant behind `slot` if it is parked. Returns whether this woke it.
   bool Ring(uint32_t slot) noexcept;
+  // The slot of a reader with that uid, which waits for answers; 0: there is none.
+  uint32_t AskerSlot(const MailboxView& view, uint64_t uid) const noexcept;
   // Wakes one parked reader of the mailbox other than `except`. Returns whether there was one.
   bool RingReaders(const MailboxView& view, Owner except) noexcept;
+  // The same of those behind `me` in the list, who leaves what there is to others. Those before it
+  // were asked by whoever rang us, and look before they park.
+  void RingReadersBehind(const MailboxView& view, Owner me) noexcept;
   // After the head of a lane moved: wakes as many waiting senders as cells came free.
   void PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept;
   // Frees what is done at the head, with the chunks behind it, and wakes who waits for room.

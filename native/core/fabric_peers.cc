@@ -149,6 +149,29 @@ bool Fabric::RingReaders(const MailboxView& view, Owner except) noexcept {
   return false;
 }
 
+uint32_t Fabric::AskerSlot(const MailboxView& view, uint64_t uid) const noexcept {
+  for (auto& reader : view.words->readers) {
+    const auto owner = static_cast<Owner>(reader.load());
+    const Slot* const slot = owner != 0 ? SlotAt(OwnerSlot(owner)) : nullptr;
+    if (!slot || slot->uid.load() != uid || slot->awaits.load() == 0) continue;
+    const uint64_t word = slot->word.load();
+    if (SlotStateOf(word) != SlotState::kLive || SlotGeneration(word) != OwnerGeneration(owner)) {
+      continue;
+    }
+    return OwnerSlot(owner);
+  }
+  return 0;
+}
+
+void Fabric::RingReadersBehind(const MailboxView& view, Owner me) noexcept {
+  bool behind = false;
+  for (auto& reader : view.words->readers) {
+    const auto owner = static_cast<Owner>(reader.load());
+    if (behind && owner != 0 && Ring(OwnerSlot(owner))) return;
+    behind = behind || owner == me;
+  }
+}
+
 void Fabric::PassRoom(const MailboxView& view, uint32_t lane, uint32_t cells) noexcept {
   auto& room = view.lanes[lane].words()->room;
   if (cells == 0 || !Wants::AnybodyWants(room)) return;

@@ -87,6 +87,7 @@ struct SlotOf {
   alignas(kLineBytes) typename Memory::Word intents[kIntents];
   typename Memory::Word
       beat;  // monotonic ms of its event loop's last turn; 0: no loop, or it polls
+  typename Memory::Word awaits;  // agents of it that wait for answers beside other readers
 };
 using Slot = SlotOf<NativeMemory>;
 static_assert(sizeof(Slot) == 3 * kLineBytes, "docs/memory.md draws these bytes");

@@ -62,6 +62,7 @@ Status Participant::Register(Fabric* fabric, Failure* failure) {
       slot->start_time.store(ProcessStartTime(0));
       slot->agent_hint.store(0);
       slot->beat.store(0);
+      slot->awaits.store(0);
       for (auto& intent : slot->intents) intent.store(0);
       fabric->wants().Of(index).store(0);
       Doorbell(&slot->doorbell).Unpark();  // of one who died asleep

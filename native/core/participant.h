@@ -117,6 +117,14 @@ class Participant {
   void DrainBell() noexcept;
   void ParkInLoop() noexcept { bell().Park(/*in_loop=*/true); }
   void Unpark() noexcept { bell().Unpark(); }
+  // From now on answers to our questions are left to us, or no longer: see Agent::AwaitAnswers.
+  void AwaitAnswers(bool awaits) noexcept {
+    if (awaits) {
+      slot_->awaits.fetch_add(1);
+    } else {
+      slot_->awaits.fetch_sub(1);
+    }
+  }
   // Each turn: the monotonic clock's milliseconds when the loop begins to work, 0 when it polls.
   // Somebody else sees by it that the loop does not turn.
   void Beat(uint64_t now_ms) noexcept { slot_->beat.store(now_ms, std::memory_order_relaxed); }

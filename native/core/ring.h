@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "failpoint.h"
 #include "lane_upkeep.h"
@@ -35,6 +36,12 @@ struct Suspects {
 };
 
 enum class TakeFilter { kAll, kRepliesOnly };
+
+// Of an answer to a question of the participant with this uid: whether it is left to another
+// reader.
+struct NobodyElses {
+  constexpr bool operator()(uint64_t /*asker_uid*/) const noexcept { return false; }
+};
 
 struct Taken {
   Status status = Status::kEmpty;  // kOk, kEmpty, kClosed (drained for good)
@@ -138,9 +145,10 @@ class LaneOf : public LaneUpkeepOf<Memory> {
   // overtake it. now_ms(): monotonic, asked only where a message has a delay. suspects: may be
   // null. still_valid: whether the mailbox is still ours, asked after a cell is loaded and before
   // it is leased, else a reader that was stopped there would take a message of the next owner.
-  template <class Clock, class StillValid = AlwaysValid>
+  // elses: see NobodyElses.
+  template <class Clock, class StillValid = AlwaysValid, class Elses = NobodyElses>
   Taken Take(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t* cursor, Suspects* suspects,
-             StillValid still_valid = {}) noexcept {
+             StillValid still_valid = {}, Elses elses = {}) noexcept {
     uint64_t aside = 0;  // replies come out of the midst of others, which the cursor must not pass
     if (filter != TakeFilter::kAll) cursor = &aside;
     const uint64_t head = words_->head.load();
@@ -150,17 +158,18 @@ class LaneOf : public LaneUpkeepOf<Memory> {
       const uint64_t word = At(head).words[kState].load();
       if (CellKindOf(word) == CellKind::kReady && CellLap(word) == LapOf(head)) from = head;
     }
-    Taken taken = Scan(me, filter, now_ms, from, cursor, suspects, still_valid);
+    Taken taken = Scan(me, filter, now_ms, from, cursor, suspects, still_valid, elses);
     if (taken.status != Status::kOk && from != head) {
-      taken = Scan(me, filter, now_ms, words_->head.load(), cursor, suspects, still_valid);
+      taken = Scan(me, filter, now_ms, words_->head.load(), cursor, suspects, still_valid, elses);
     }
     return taken;
   }
 
   // What Take would find, by the same scan, without taking it.
-  template <class Clock>
-  Taken Look(TakeFilter filter, Clock&& now_ms, uint64_t cursor, Suspects* suspects) noexcept {
-    return Take(/*me=*/0, filter, now_ms, &cursor, suspects);
+  template <class Clock, class Elses = NobodyElses>
+  Taken Look(TakeFilter filter, Clock&& now_ms, uint64_t cursor, Suspects* suspects,
+             Elses elses = {}) noexcept {
+    return Take(/*me=*/0, filter, now_ms, &cursor, suspects, AlwaysValid(), elses);
   }
 
   // True while the lease still stands: what was copied before this is the message.
@@ -250,9 +259,9 @@ class LaneOf : public LaneUpkeepOf<Memory> {
  private:
   static constexpr uint64_t kNobody = ~uint64_t{0};
 
-  template <class Clock, class StillValid>
+  template <class Clock, class StillValid, class Elses>
   Taken Scan(Owner me, TakeFilter filter, Clock&& now_ms, uint64_t start, uint64_t* cursor,
-             Suspects* suspects, StillValid& still_valid) noexcept {
+             Suspects* suspects, StillValid& still_valid, Elses& elses) noexcept {
     Taken taken;
     taken.position = start + capacity_;
     uint64_t skipped = kNobody;
@@ -280,7 +289,7 @@ class LaneOf : public LaneUpkeepOf<Memory> {
         skipped = position;
         skipped_word = word;
       } else if (ahead == 0 && kind == CellKind::kReady &&
-                 Wanted(cell, word, filter, now_ms, &taken)) {
+                 Wanted(cell, word, filter, now_ms, elses, &taken)) {
         if (skipped != kNobody && At(skipped).words[kState].load() != skipped_word) {
           // It moved: its sender may have committed it and this one after it. Begin again, or the
           // second would overtake the first.
@@ -318,8 +327,8 @@ class LaneOf : public LaneUpkeepOf<Memory> {
     return taken;
   }
 
-  template <class Clock>
-  bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, Clock&& now_ms,
+  template <class Clock, class Elses>
+  bool Wanted(const Cell& cell, uint64_t word, TakeFilter filter, Clock&& now_ms, Elses& elses,
               Taken* taken) const noexcept {
     const uint64_t not_before = cell.words[kNotBefore].load(std::memory_order_acquire);
     if (CellAttempt(word) != 0 && static_cast<uint32_t>(not_before) != 0 &&
@@ -332,9 +341,10 @@ class LaneOf : public LaneUpkeepOf<Memory> {
         return false;
       }
     }
-    if (filter == TakeFilter::kAll) return true;
+    if (std::is_same_v<Elses, NobodyElses> && filter == TakeFilter::kAll) return true;
     const uint64_t lengths = cell.words[kLengths].load(std::memory_order_acquire);
-    return (UnpackLengths(lengths).flags & kFlagReply) != 0;
+    if ((UnpackLengths(lengths).flags & kFlagReply) == 0) return filter == TakeFilter::kAll;
+    return !elses(cell.words[kCorrelationUid].load(std::memory_order_acquire));
   }
 };
 

@@ -194,6 +194,57 @@ TEST_CASE("Agent.Join: guests send and read beside the shim, which reads nothing
   CHECK(record.holder == company.shim.participant.holder());
 }
 
+TEST_CASE("Agent.AwaitAnswers: an answer is left to the guest that asked, while it waits for it") {
+  Company company;
+  Member asker, reader, peer(company.fabric.get(), "peer");
+  REQUIRE(company.Visit(&asker) == Status::kOk);
+  REQUIRE(company.Visit(&reader) == Status::kOk);
+  Delivery delivery;
+  CHECK(reader.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kEmpty);
+  const auto answer = [&](uint64_t number) {
+    Route bob = RouteTo("bob");
+    const Outgoing reply = {
+        .body = "answer", .flags = kFlagReply, .correlation = {asker.participant.uid(), number}};
+    return peer.agent.TrySend(&bob, reply, nullptr);
+  };
+  REQUIRE(asker.agent.AwaitAnswers(true) == Status::kOk);
+  REQUIRE(answer(1) == Status::kOk);
+  for (const TakeFilter filter : {TakeFilter::kAll, TakeFilter::kRepliesOnly}) {
+    CHECK_FALSE(reader.agent.HasMail(filter, nullptr));
+    CHECK(reader.agent.TryTake(filter, &delivery) == Status::kEmpty);
+  }
+  Route bob = RouteTo("bob");
+  REQUIRE(peer.agent.TrySend(&bob, {.body = "work"}, nullptr) == Status::kOk);
+  REQUIRE(reader.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk);  // from behind it
+  CHECK(delivery.InlineBody() == "work");
+  CHECK(reader.agent.Ack(delivery.token) == Status::kOk);
+  REQUIRE(asker.agent.TryTake(TakeFilter::kRepliesOnly, &delivery) == Status::kOk);
+  CHECK(delivery.InlineBody() == "answer");
+  CHECK(asker.agent.Ack(delivery.token) == Status::kOk);
+
+  // Too late, it is anybody's; also where the asker left.
+  REQUIRE(answer(2) == Status::kOk);
+  REQUIRE(asker.agent.AwaitAnswers(false) == Status::kOk);
+  REQUIRE(reader.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk);
+  CHECK(reader.agent.Ack(delivery.token) == Status::kOk);
+  REQUIRE(asker.agent.AwaitAnswers(true) == Status::kOk);
+  REQUIRE(answer(3) == Status::kOk);
+  asker.agent.Leave();
+  REQUIRE(reader.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk);
+  CHECK(reader.agent.Ack(delivery.token) == Status::kOk);
+  CHECK(company.shim.agent.Depth() == 0);
+}
+
+TEST_CASE("Agent.AwaitAnswers: is refused where the mailbox has as many readers as it can") {
+  Company company;
+  Member guests[kMaxReaders + 1];
+  for (Member& guest : guests) REQUIRE(company.Visit(&guest) == Status::kOk);
+  for (uint32_t i = 0; i < kMaxReaders; ++i) {
+    CHECK(guests[i].agent.AwaitAnswers(true) == Status::kOk);
+  }
+  CHECK(guests[kMaxReaders].agent.AwaitAnswers(true) == Status::kReadersFull);
+}
+
 TEST_CASE("Agent.Join: more guests than a mailbox has readers may send") {
   Company company;
   Member guests[kMaxReaders + 1];

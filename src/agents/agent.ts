@@ -250,13 +250,15 @@ export class Agent implements AsyncDisposable {
     facts.sent = (number) => {
       answer = this.#inbox.answerTo(number, asked, until - performance.now());
     };
-    if (this.#isGroup(to, options)) {
-      await this.#groups.question(to, body, facts, { ...options, timeoutMs }, (member) => {
-        asked = member;
-      });
-    } else {
-      await this.#sendNumber(to, body, facts, timeoutMs);
-    }
+    await this.#inbox.asking(async () => {
+      if (this.#isGroup(to, options)) {
+        await this.#groups.question(to, body, facts, { ...options, timeoutMs }, (member) => {
+          asked = member;
+        });
+      } else {
+        await this.#sendNumber(to, body, facts, timeoutMs);
+      }
+    });
     return answer as unknown as Promise<Message>;
   }
 
@@ -278,7 +280,7 @@ export class Agent implements AsyncDisposable {
     const needed = neededOf(quorum, members.length, to);
     const parts = { mailbox: this.#mailbox, outbox: this.#outbox, inbox: this.#inbox };
     const gathering = new Gathering(parts, to, members, needed);
-    return await gathering.run(body, factsOf(options, true), timeoutMs);
+    return await this.#inbox.asking(() => gathering.run(body, factsOf(options, true), timeoutMs));
   }
 
   /**

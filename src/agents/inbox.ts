@@ -33,6 +33,9 @@ export class Inbox {
   readonly #receivers: Receiver[] = [];
   readonly #asks = new Map<number, PendingAsk>();
 
+  #asking = 0;
+  #awaits = false;
+
   constructor(mailbox: Mailbox, onChange: () => void) {
     this.#mailbox = mailbox;
     this.#onChange = onChange;
@@ -59,7 +62,7 @@ export class Inbox {
       const receiver: Receiver = { max, who, timer: undefined, deliver, fail };
       receiver.timer = startTimer(timeoutMs, () => this.#giveUp(receiver));
       this.#receivers.push(receiver);
-      this.#onChange();
+      this.#changed();
     });
   }
 
@@ -68,13 +71,23 @@ export class Inbox {
     for (const receiver of [...this.#receivers]) if (receiver.who === who) this.#giveUp(receiver);
   }
 
+  /**
+   * Runs what sends questions: from before it until the last of them is settled, other processes that
+   * read as this agent leave the answers to us.
+   *
+   * @throws {CfcError} `ERR_CFC_READERS_FULL`, and what `ask` throws
+   */
+  asking<T>(ask: () => Promise<T>): Promise<T> {
+    return this.#mailbox.guest ? this.#askBesideOthers(ask) : ask();
+  }
+
   /** Waits for the reply to our message `number`. */
   answerTo(number: number, to: string, timeoutMs: number): Promise<Message> {
     return new Promise((resolve, reject) => {
       const ask: PendingAsk = { to, timer: undefined, resolve, reject };
       ask.timer = startTimer(timeoutMs, () => this.#askTimedOut(number, ask));
       this.#asks.set(number, ask);
-      this.#onChange();
+      this.#changed();
     });
   }
 
@@ -84,7 +97,7 @@ export class Inbox {
     if (ask === undefined) return;
     clearTimeout(ask.timer);
     this.#asks.delete(number);
-    this.#onChange();
+    this.#changed();
   }
 
   /** In the event loop: there may be mail. */
@@ -113,7 +126,30 @@ export class Inbox {
       ask.reject(reason);
     }
     this.#asks.clear();
+    this.#changed();
+  }
+
+  async #askBesideOthers<T>(ask: () => Promise<T>): Promise<T> {
+    this.#asking += 1;
+    try {
+      this.#tellAwaits();
+      return await ask();
+    } finally {
+      this.#asking -= 1;
+      this.#tellAwaits();
+    }
+  }
+
+  #changed(): void {
+    if (this.#mailbox.guest) this.#tellAwaits();
     this.#onChange();
+  }
+
+  #tellAwaits(): void {
+    const awaits = this.#asking + this.#asks.size > 0;
+    if (awaits === this.#awaits) return;
+    this.#mailbox.awaitAnswers(awaits);
+    this.#awaits = awaits;
   }
 
   // Replies among what was taken don't count: try until there is something else, or nothing.
@@ -147,14 +183,14 @@ export class Inbox {
     }
     clearTimeout(ask.timer);
     this.#asks.delete(correlationNumber);
-    this.#onChange();
+    this.#changed();
     ask.resolve(message);
     return true;
   }
 
   #askTimedOut(number: number, ask: PendingAsk): void {
     this.#asks.delete(number);
-    this.#onChange();
+    this.#changed();
     const code = this.#mailbox.readerLives(ask.to) ? 'ERR_CFC_TIMED_OUT' : 'ERR_CFC_NO_READER';
     ask.reject(new CfcError(code, { to: ask.to, id: formatMessageId(this.#mailbox.uid, number) }));
   }
@@ -168,7 +204,7 @@ export class Inbox {
     clearTimeout(receiver.timer);
     const index = this.#receivers.indexOf(receiver);
     if (index >= 0) this.#receivers.splice(index, 1);
-    this.#onChange();
+    this.#changed();
   }
 }
 

@@ -245,6 +245,18 @@ export class Mailbox implements MessageOwner {
     return this.#native.batchLimit(this.routeTo(to), priority === 'work');
   }
 
+  /**
+   * Where other processes read as this agent too: whether answers to our questions are left to us.
+   * To be said before the first question is sent. @internal
+   *
+   * @throws {CfcError} `ERR_CFC_READERS_FULL`, `ERR_CFC_LEASE_LOST`
+   */
+  awaitAnswers(awaits: boolean): void {
+    if (this.#left) return;
+    const status = -this.#native.awaitAnswers(awaits);
+    if (awaits && status !== Status.ok) throw errorOf(status, { agent: this.name });
+  }
+
   /** After `rateLimited`: when to try again. @internal */
   get rateWaitMs(): number {
     return this.#native.rateWait();

@@ -285,6 +285,7 @@ export interface NativeAgent {
     ttlMs?: number,
   ): number;
   batchLimit(route: number, work: boolean): number;
+  awaitAnswers(awaits: boolean): number;
   rateWait(): number;
   pace(route: number, work: boolean): number;
   waitRoom(route: number, work: boolean, cells: number): void;
