@@ -324,6 +324,9 @@ class Agent {
   void GiveBack(uint32_t messages, uint64_t bytes) noexcept;
   // Whatever the allowance says.
   Status SendNow(Route* route, const Outgoing& message, Receipt* receipt) noexcept;
+  // Apart, so that who has no limit pays a test and a jump.
+  [[gnu::noinline]] Status SendLimited(Route* route, const Outgoing& message,
+                                       Receipt* receipt) noexcept;
   Status SendBatchNow(Route* route, const Outgoing* messages, uint32_t count, MessageId* ids,
                       uint32_t* accepted) noexcept;
   Status PublishNow(TopicRoute* route, const Outgoing& message, MessageId* id) noexcept;

@@ -36,7 +36,10 @@ void Agent::GiveBack(uint32_t messages, uint64_t bytes) noexcept {
 }
 
 Status Agent::TrySend(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
-  if (!limited_) return SendNow(route, message, receipt);
+  return limited_ ? SendLimited(route, message, receipt) : SendNow(route, message, receipt);
+}
+
+Status Agent::SendLimited(Route* route, const Outgoing& message, Receipt* receipt) noexcept {
   Status status = Admit(1, message.body.size(), message.waits);
   if (status != Status::kOk) return status;
   status = SendNow(route, message, receipt);
