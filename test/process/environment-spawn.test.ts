@@ -5,8 +5,8 @@ import { needs, onTmpfs, openToOthers, unshare } from '../support/environment.js
 import { evidenceOf } from '../support/evidence.js';
 import { testDirectory } from '../support/fabric.js';
 
-/** A user of whom no process runs but ours: the kernel counts all that a user has. */
-const lonely = 64_123;
+/** A user of whom no process runs but ours, of this run: the kernel counts all that a user has. */
+const lonely = 60_000 + (process.pid % 4000);
 
 interface Told {
   /** How each start ended: `started`, or a code. */
