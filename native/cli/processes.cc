@@ -35,7 +35,10 @@ namespace {
   if (options.open_files != 0) {
     // Both limits: what it may have it can't raise again.
     const struct rlimit most = {options.open_files, options.open_files};
-    if (setrlimit(RLIMIT_NOFILE, &most) != 0) _exit(127);
+    if (setrlimit(RLIMIT_NOFILE, &most) != 0) {
+      *error = errno;
+      _exit(127);
+    }
   }
   if (options.death_signal != 0) {
     prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(options.death_signal));

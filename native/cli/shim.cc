@@ -41,9 +41,10 @@ namespace cfc {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
-constexpr int64_t kSweepNs = 20 * kMs;             // between looks at a tree that has to end
-constexpr int64_t kLeftoverGraceNs = 1000 * kMs;   // for what outlives the command
-constexpr int64_t kKillPatienceNs = 10'000 * kMs;  // then something hangs in the kernel
+constexpr int64_t kSweepNs = 20 * kMs;                   // between looks at a tree that has to end
+constexpr int64_t kLeftoverGraceNs = 1000 * kMs;         // for what outlives the command
+constexpr int64_t kKillPatienceNs = 10'000 * kMs;        // then something hangs in the kernel
+constexpr int64_t kMostWatchdogUsec = int64_t{1} << 50;  // 35 years: no sum with it overflows
 constexpr const char* kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
 
 bool IsProgram(const std::string& path) noexcept {
@@ -201,7 +202,9 @@ class Shim {
     spawn.open_files = options_.open_files;
     command_ = Spawn(program_.c_str(), options_.command, spawn);
     if (command_ < 0) {
-      Fail(failure, Status::kSystem, "execve", program_);
+      // Of what comes before the program only a limit beyond ours is refused.
+      const bool limit = errno == EPERM && options_.open_files != 0;
+      Fail(failure, Status::kSystem, limit ? "setrlimit" : "execve", program_);
       return false;
     }
     out_.write_end().Reset();
@@ -385,7 +388,9 @@ class Shim {
     Notice notice;
     while (notify_.fd() >= 0 && notify_.Next(&notice)) {
       if (notice.has_status) WriteStatusText(entry(), notice.status);
-      if (notice.watchdog_usec >= 0) watchdog_ns_ = notice.watchdog_usec * 1000;
+      if (notice.watchdog_usec >= 0) {
+        watchdog_ns_ = std::min(notice.watchdog_usec, kMostWatchdogUsec) * 1000;
+      }
       if (notice.ready) {
         BecomeReady();
       } else if (notice.alive || notice.watchdog_usec >= 0) {

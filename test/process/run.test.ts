@@ -396,6 +396,30 @@ s.sendto(${JSON.stringify(text)}.encode(),"\\0"+os.environ["NOTIFY_SOCKET"][1:])
   });
 });
 
+describe('What a program says that makes no sense', () => {
+  test('a watchdog of half a million years is none', async () => {
+    const { fabric, start } = await withFabric();
+    // As nanoseconds it would be 384, by the arithmetic of 64 bits.
+    const script = `import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.sendto(b"WATCHDOG_USEC=18446744073709552\\nSTATUS=said", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
+time.sleep(1000)`;
+    await start('bob', ['python3', '-c', script]).started;
+    await until(() => seen(fabric, 'bob').statusText === 'said');
+    await sleep(300);
+
+    expect(seen(fabric, 'bob')).toMatchObject({ exitCode: null, liveness: 'alive' });
+  });
+
+  test('a limit of descriptors that cannot be had is an error, and nothing is started', async () => {
+    const { start } = await withFabric();
+    const failure = await failureOf(start('bob', ['true'], { openFiles: 2 ** 31 }).started);
+
+    expect(failure.code).toBe('ERR_CFC_AGENT_START');
+    expect(failure.details.syscall).toBe('setrlimit');
+  });
+});
+
 describe('liveness', () => {
   test('tells busy and stalled from dead', async () => {
     const { fabric, start } = await withFabric();
