@@ -68,6 +68,16 @@ async function topo(file: string | undefined, flags: TopoFlags): Promise<void> {
   if (fabric !== '') say(`its fabric is ${fabric}`);
 }
 
+/** Flags and the environment go before the file, and the file before the default. */
+export function fabricOf(
+  { fabric }: Topology,
+  flags: { fabric: string },
+  command: Command,
+): string {
+  const given = command.getOptionValueSource('fabric') !== 'default';
+  return given || fabric === '' ? flags.fabric : fabric;
+}
+
 async function makeTopology(file: string | undefined, flags: TopoFlags): Promise<Topology> {
   const { agents, topology: shape, coordinators, fanOut } = flags;
   if (file !== undefined) {

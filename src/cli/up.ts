@@ -14,7 +14,7 @@ import { fabricOption, jsonOption, parseDuration, timeoutOption, verb } from './
 import { exitCodes, Outcome } from './outcome.js';
 import { say, warn, writeJson } from './terminal.js';
 import { stripLine } from './text.js';
-import { parseTopology, readTopologyText } from './topo.js';
+import { fabricOf, parseTopology, readTopologyText } from './topo.js';
 
 interface UpFlags {
   fabric: string;
@@ -56,9 +56,7 @@ export function upVerb(): Command {
 async function up(file: string, flags: UpFlags, command: Command): Promise<void> {
   const text = await readTopologyText(file);
   const topology = parseTopology(file, text);
-  // Flags and the environment go before the file, and the file before the default.
-  const given = command.getOptionValueSource('fabric') !== 'default';
-  const name = given || topology.fabric === '' ? flags.fabric : topology.fabric;
+  const name = fabricOf(topology, flags, command);
   if (flags.detach) await detach(name, text, topology, flags);
   else await supervise(name, topology, flags);
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { Fabric } from '../../src/index.js';
 import { cli, leftOf, nothing, processesOf, startCli, untilNothingIsLeft } from '../support/cli.js';
 import { testDirectory, until } from '../support/fabric.js';
 
@@ -167,6 +168,35 @@ describe('cfc up --detach', () => {
 });
 
 describe('cfc down', () => {
+  test('of a file takes down the fabric that the file names, and of no other', async () => {
+    const dir = workplace();
+    const file = join(dir, 'team.yaml');
+    writeFileSync(file, `fabric: review${team}`);
+    const env = { CFC_FABRIC: '' };
+    expect((await cli(['up', file, '--detach'], { dir, env })).code).toBe(0);
+    expect((await cli(['down'], { dir, env })).code).toBe(3); // there is no default
+    const { code, stdout } = await cli(['down', file, '--json'], { dir, env });
+
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ fabric: 'review', stopped: 4, removed: true });
+  });
+
+  test('keeps a fabric with dead letters in it, until somebody drops them', async () => {
+    const dir = workplace();
+    const fabric = await Fabric.open('test', { create: true, dir, capacity: { attemptLimit: 1 } });
+    const bob = await fabric.join('bob');
+    await bob.send('bob', 'one');
+    bob.tryReceive()?.nack();
+    await fabric.close();
+    const kept = await cli(['down', '--json'], { dir });
+    await cli(['dead', 'drop'], { dir });
+
+    expect(kept.code).toBe(8);
+    expect(JSON.parse(kept.stdout)).toMatchObject({ deadLetters: 1, removed: false });
+    expect(kept.stderr).toContain('1 dead letters');
+    expect((await cli(['down'], { dir })).code).toBe(0);
+  });
+
   test('needs no supervisor', async () => {
     const dir = workplace();
     expect((await cli(['up', '-', '--detach'], { dir, input: team })).code).toBe(0);
