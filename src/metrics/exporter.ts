@@ -20,7 +20,7 @@ export interface ExporterOptions {
   gzip?: boolean;
   /** Files put away that were last written longer ago are removed. Default 48 h. */
   retentionMs?: number;
-  /** Told when writing begins to fail, and when it works again (undefined). */
+  /** Told when looking or writing begins to fail, and when it works again (undefined). */
   onProblem?: (problem: CfcError | undefined) => void;
 }
 
@@ -101,7 +101,7 @@ export class Exporter {
     return this.#lost;
   }
 
-  /** Why the last try to write failed; undefined where it did not. */
+  /** Why the last try to look or write failed; undefined where it did not. */
   get problem(): CfcError | undefined {
     return this.#problem;
   }
@@ -125,7 +125,7 @@ export class Exporter {
     this.#schedule();
   }
 
-  /** Writes everything that there is to tell now. Never rejects for what the disk does. */
+  /** Writes everything that there is to tell now. Never rejects: `problem` says why it could not. */
   flush(): Promise<void> {
     this.#busy = this.#busy.then(() => this.#write((sampler) => sampler.draw()));
     return this.#busy;
@@ -165,8 +165,9 @@ export class Exporter {
 
   async #write(look: (sampler: Sampler) => Sample): Promise<void> {
     if (this.#sampler === undefined) return;
-    const { records, fleeting, next, commit } = look(this.#sampler);
-    if (records.length === 0) return;
+    const sample = this.#look(this.#sampler, look);
+    if (sample === undefined || sample.records.length === 0) return;
+    const { records, fleeting, next, commit } = sample;
     const untold = this.#untold;
     if (untold > 0) records.push(this.#lossRecord(untold));
     try {
@@ -185,6 +186,16 @@ export class Exporter {
       this.#lost += fleeting;
       this.#fails(cause);
       await this.#log.release();
+    }
+  }
+
+  // Of a fabric that was closed, or is damaged, there is nothing to tell.
+  #look(sampler: Sampler, look: (sampler: Sampler) => Sample): Sample | undefined {
+    try {
+      return look(sampler);
+    } catch (cause) {
+      this.#fails(cause);
+      return undefined;
     }
   }
 
@@ -215,7 +226,7 @@ export class Exporter {
 
   #fails(cause: unknown): void {
     const first = this.#problem === undefined;
-    this.#problem = this.#failure(cause);
+    this.#problem = cause instanceof CfcError ? cause : this.#failure(cause);
     if (first) this.#onProblem?.(this.#problem);
   }
 }

@@ -71,6 +71,21 @@ async function countingFabric() {
 }
 
 describe('An exporter', () => {
+  test('of a fabric that was closed before it says so once, and ends in good order', async () => {
+    const { fabric } = await countingFabric();
+    const problems: (string | undefined)[] = [];
+    const exporter = await startExporter(fabric, testFile(), {
+      eventsMs: 5,
+      onProblem: (problem) => problems.push(problem?.code),
+    });
+    await fabric.close();
+    await until(() => problems.length > 0);
+    await exporter.flush();
+    await exporter.stop();
+
+    expect(problems).toEqual(['ERR_CFC_MAILBOX_CLOSED']);
+  });
+
   test('writes records whose sums are what was counted', async () => {
     const { fabric, count } = await countingFabric();
     const file = testFile();
