@@ -126,26 +126,37 @@ async function settled(fabric: Fabric): Promise<void> {
   }
 }
 
+/** Sends 1,400 messages through a team, and kills shims on the way. @returns what was accepted */
+async function sendThroughDeaths(
+  { fabric, source, sink }: Awaited<ReturnType<typeof openTeam>>,
+  victims: readonly string[],
+): Promise<Set<number>> {
+  let accepted: Set<number> | undefined;
+  const sending = sendTo(source, () => false, 1400).then((all) => {
+    accepted = all;
+    return all;
+  });
+  const collecting = collect(
+    sink,
+    () => accepted,
+    () => {
+      for (const name of victims) killShim(fabric, name);
+    },
+  );
+  const [all] = await Promise.all([sending, collecting]);
+  return all;
+}
+
 describe.each([
   ['one of seven coordinators', ['coord-A']],
   ['three of seven coordinators', ['coord-A', 'coord-C', 'coord-F']],
 ])('%s killed with messages under way', (_, victims) => {
   test('is restarted under its name, keeps its team, and nothing accepted is lost', async () => {
-    const { fabric, source, sink, events } = await openTeam('on-failure');
-    let accepted: Set<number> | undefined;
-    const sending = sendTo(source, () => false, 1400).then((all) => {
-      accepted = all;
-    });
-    const collecting = collect(
-      sink,
-      () => accepted,
-      () => {
-        for (const name of victims) killShim(fabric, name);
-      },
-    );
-    await Promise.all([sending, collecting]);
+    const team = await openTeam('on-failure');
+    const { fabric, events } = team;
+    const accepted = await sendThroughDeaths(team, victims);
     await settled(fabric);
-    expect(accepted?.size).toBe(1400);
+    expect(accepted.size).toBe(1400);
     expect(
       events
         .filter(({ event }) => event === 'restarted')
@@ -158,20 +169,10 @@ describe.each([
   });
 
   test('and not to be restarted is replaced by a peer: team, mailbox, and what comes later', async () => {
-    const { fabric, supervisor, source, sink, events } = await openTeam('never');
-    let accepted: Set<number> | undefined;
-    const sending = sendTo(source, () => false, 1400).then((all) => {
-      accepted = all;
-    });
-    const collecting = collect(
-      sink,
-      () => accepted,
-      () => {
-        for (const name of victims) killShim(fabric, name);
-      },
-    );
-    await Promise.all([sending, collecting]);
-    expect(accepted?.size).toBe(1400);
+    const team = await openTeam('never');
+    const { fabric, supervisor, source, events } = team;
+    const accepted = await sendThroughDeaths(team, victims);
+    expect(accepted.size).toBe(1400);
     const failovers = events.filter(({ event }) => event === 'failover');
     expect(failovers.map(({ agent }) => agent).sort()).toEqual(victims);
     for (const { agent, successor } of failovers) {
