@@ -18,7 +18,7 @@ if (isMainThread) await main(Number(process.argv[2] ?? 300));
 else await work(workerData);
 
 /** What a worker may be at when it ends: some of it never ends by itself. */
-function occupations(fabric, agent, size) {
+function occupations(dir, fabric, agent, size) {
   const counter = agent.counter('n');
   const histogram = agent.histogram('h');
   return [
@@ -60,6 +60,15 @@ function occupations(fabric, agent, size) {
       counter.add();
       histogram.record(1);
     },
+    // The answer often comes while the loop is about to sleep: then it closes what the loop was
+    // just going to say that of.
+    async () => {
+      for (;;) {
+        const other = await Fabric.open('teardown', { dir });
+        await (await other.join(`${agent.name}-other`)).ask('main', 'question');
+        await other.close();
+      }
+    },
     () => process.exit(0),
   ];
 }
@@ -68,7 +77,7 @@ async function work({ dir, i }) {
   const fabric = await Fabric.open('teardown', { dir });
   const agent = await fabric.join(`worker-${i % 7}`);
   parentPort.postMessage('at work');
-  const all = occupations(fabric, agent, (i * 37) % 9000);
+  const all = occupations(dir, fabric, agent, (i * 37) % 9000);
   await all[i % all.length]();
 }
 
