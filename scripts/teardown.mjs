@@ -60,17 +60,23 @@ function occupations(dir, fabric, agent, size) {
       counter.add();
       histogram.record(1);
     },
-    // The answer often comes while the loop is about to sleep: then it closes what the loop was
-    // just going to say that of.
     async () => {
-      for (;;) {
-        const other = await Fabric.open('teardown', { dir });
-        await (await other.join(`${agent.name}-other`)).ask('main', 'question');
-        await other.close();
-      }
+      for (;;) await closeBeforeSleep(dir, `${agent.name}-other`);
     },
     () => process.exit(0),
   ];
+}
+
+/**
+ * A message that a timer sends is found by the loop in the same turn, while it is about to sleep:
+ * what it closes is what the loop was going to say its sleep of.
+ */
+async function closeBeforeSleep(dir, name) {
+  const fabric = await Fabric.open('teardown', { dir });
+  const agent = await fabric.join(name);
+  setTimeout(() => agent.trySend(agent.name, 'x'), 5);
+  (await agent.receive()).ack();
+  await fabric.close();
 }
 
 async function work({ dir, i }) {
@@ -92,6 +98,8 @@ async function main(cycles) {
       message.ack();
     }
   })();
+
+  for (let i = 0; i < 10; i += 1) await closeBeforeSleep(dir, 'closes');
 
   let atWork = 0;
   const tookMs = [];

@@ -372,28 +372,23 @@ describe('A child of a process that takes part', () => {
 
 describe('A fabric that was closed', () => {
   // The loop said "I go to sleep now" of a participant that the answer, handled just before, had
-  // closed: one job of two ended by SIGSEGV. Whether freed memory is touched shows only under
-  // AddressSanitizer, for which scripts/teardown.mjs does the same; this holds what a caller sees.
+  // closed: one job of two ended by SIGSEGV. A message that a timer sends is found by the loop in the
+  // same turn, in that place.
   test('may be closed by what comes while the loop is about to sleep', async () => {
     const fabric = await openFabric();
-    const me = await fabric.join('me');
     const child = startChild(
       async ({ open, say }) => {
-        for (let i = 0; i < 300; i += 1) {
+        for (let i = 0; i < 50; i += 1) {
           const fabric = await open();
-          await (await fabric.join('child')).ask('me', i);
+          const agent = await fabric.join('child');
+          setTimeout(() => agent.trySend('child', i), 2);
+          (await agent.receive())?.ack();
           await fabric.close();
         }
         say('done');
       },
       { dir: dirOf(fabric) },
     );
-    for (let i = 0; i < 300; i += 1) {
-      const message = await me.receive({ timeoutMs: 20_000 });
-      expect(message, child.stderr).toBeDefined();
-      await message?.reply(i);
-      message?.ack();
-    }
 
     expect(await child.heard()).toBe('done');
     expect(await child.exited).toEqual({ code: 0, signal: null });
