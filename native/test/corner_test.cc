@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/failpoint.h"
+#include "core/lifecycle.h"
 #include "core/topic.h"
 #include "support.h"
 
@@ -98,29 +99,23 @@ TEST_CASE("Reaper: chunks of a dead sender stay while its message is leased or h
 TEST_CASE("Agent: a mailbox with every place for readers taken refuses one more, until one dies") {
   TestFabric fabric;
   Member other(fabric.get(), "other");
-  MailboxView view;
-  {
-    Member ann(fabric.get(), "ann");
-    REQUIRE(SendTo(other.agent, "ann", "stay") == Status::kOk);
-    view = ann.agent.mailbox();
-  }
-  for (auto& reader : view.words->readers) reader.store(other.participant.owner());
-  Participant me;
-  Agent agent;
+  Participant holder, me;
+  Agent shim, guest;
+  REQUIRE(holder.Register(fabric.get(), nullptr) == Status::kOk);
+  REQUIRE(shim.Join(&holder, {.name = "ann", .shim = true}, nullptr) == Status::kOk);
+  const std::string token = LifeToken(*fabric, shim.entry(), shim.incarnation());
   REQUIRE(me.Register(fabric.get(), nullptr) == Status::kOk);
-  CHECK(agent.Join(&me, {.name = "ann"}, nullptr) == Status::kReadersFull);
+  REQUIRE(guest.Join(&me, {.name = "ann", .life = token}, nullptr) == Status::kOk);
+  auto& readers = guest.mailbox().words->readers;
+  for (auto& reader : readers) reader.store(other.participant.owner());
+  CHECK(TakeLetter(guest).status == Status::kReadersFull);
   // The owner of a free slot is proven dead.
   const Owner dead = MakeOwner(fabric->slots(), 1);
   REQUIRE(fabric->ProvenDead(dead));
-  view.words->readers[3].store(dead);
-  Participant fresh;
-  Agent again;
-  REQUIRE(fresh.Register(fabric.get(), nullptr) == Status::kOk);
-  agent.Leave();
-  me.Unregister();
-  CHECK(again.Join(&fresh, {.name = "ann"}, nullptr) == Status::kOk);
-  CHECK(view.words->readers[3].load() == fresh.owner());
-  for (auto& reader : view.words->readers) {
+  readers[3].store(dead);
+  CHECK(TakeLetter(guest).status == Status::kEmpty);
+  CHECK(readers[3].load() == me.owner());
+  for (auto& reader : readers) {
     if (reader.load() == other.participant.owner()) reader.store(0);
   }
 }
