@@ -34,6 +34,8 @@ const native = (cases) => [join(root, 'scripts', 'test-native.sh'), 'gcc', `--te
 const kills = values.long ? '2000' : '200';
 const torture = script('torture.mjs', '--kills', kills, '--seed', '1');
 
+const takeovers = script('takeovers.mjs', '--kills', values.long ? '200' : '20', '--seed', '1');
+
 const exporter = values.long ? script('exporter.mjs') : vitest('exporter');
 
 /** What shows a row: its name, the fewest hits that mean something, commands. */
@@ -50,7 +52,11 @@ const rows = {
     least: values.long ? 200 : 12,
     commands: [exporter],
   },
-  F5: { what: 'kill -9 of a supervisor', least: 1, commands: [vitest('supervisor')] },
+  F5: {
+    what: 'kill -9 of a supervisor',
+    least: values.long ? 120 : 13,
+    commands: [takeovers, vitest('supervisor')],
+  },
   F6: {
     what: 'SIGSTOP, then SIGCONT',
     least: 10,

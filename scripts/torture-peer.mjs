@@ -1,5 +1,5 @@
-// A producer or a consumer of scripts/torture.mjs, which kills it at some moment. torture_peer.cc is
-// the same without Node.
+// A producer or a consumer of scripts/torture.mjs and scripts/takeovers.mjs, which kill it at some
+// moment. torture_peer.cc is the same without Node.
 //
 //   node torture-peer.mjs '{"role": "producer", "name": "p0", "life": 3, "dir": …}'
 //
@@ -10,10 +10,13 @@
 //             X <text>                              something that must not be
 
 import { openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { Fabric } from 'cfc';
 
 const options = JSON.parse(process.argv[2]);
-const { role, name, life, dir, log, targets, mailboxCells } = options;
+// Who starts it again with the same words gives no life and no log, but a folder for logs.
+const { role, name, dir, logs, targets, mailboxCells, pauseMs, life = Date.now() } = options;
+const { log = join(logs, `${name}.${life}.log`) } = options;
 
 // Small and quick, and the same everywhere: mulberry32.
 let state = options.seed >>> 0;
@@ -99,6 +102,7 @@ async function produce(me) {
     }
     next.set(target, to);
     if (to > from) write(`A ${target} ${from} ${to}\n`);
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
 

@@ -277,6 +277,7 @@ class Round {
         slabMaxBytes: 32 << 20,
         senderSlabBytes: 8 << 20,
         histograms: 8,
+        attemptLimit: 0, // killed as often as chance has it, all of it must arrive
       },
     });
     const ticking = setInterval(() => this.#tick(fabric), tickMs);

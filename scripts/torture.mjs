@@ -6,7 +6,8 @@
 //
 // It goes in rounds, by turns: a mixed one, of Node and native processes and a repairer that dies in
 // the middle of its repairs (torture-round.mjs); and a native one, of native/test/torture.cc, which
-// also nacks, hands over, holds back, leaves and comes again. It ends after --minutes, or when --kills
+// also nacks, hands over, holds back, leaves and comes again, in lanes that begin shortly before
+// their 32-bit counts wrap. It ends after --minutes, or when --kills
 // of either are done. --resume keeps the sums in FILE after each round and goes on from there. A seed
 // gives the same choices; the kernel decides where they meet whom.
 //
@@ -64,6 +65,8 @@ let sums = {
   accepted: 0,
   delivered: 0,
   redelivered: 0,
+  /** Lanes that passed a wrap of their counts. */
+  wraps: 0,
   longestStillMs: 0,
   /** How long the one who watches for hangs was late, all in all, and how long it was not. */
   blindMs: 0,
@@ -78,6 +81,7 @@ function nativeRound(seed, count) {
   const seconds = Math.max(2, Math.ceil(count / 15));
   const stops = Math.ceil(count / 8);
   const words = ['--kills', count, '--stops', stops, '--seconds', seconds, '--seed', seed];
+  words.push('--near-wrap');
   const { status, stdout, stderr } = spawnSync(join(programs, 'torture'), words.map(String), {
     encoding: 'utf8',
   });
@@ -102,6 +106,7 @@ function nativeRound(seed, count) {
     accepted: number(/accepted (\d+)/),
     delivered: number(/delivered (\d+)/),
     redelivered: number(/redelivered (\d+)/),
+    wraps: number(/(\d+) lanes passed their wrap/),
     longestStillMs: number(/standstill (\d+) ms/),
     blindMs: number(/not watched for (\d+) ms/),
     watchedMs: 1000 * seconds,
@@ -121,6 +126,7 @@ function add(round) {
   for (const what of ['accepted', 'delivered', 'redelivered', 'blindMs', 'watchedMs']) {
     sums[what] += round[what];
   }
+  sums.wraps = (sums.wraps ?? 0) + (round.wraps ?? 0);
   sums.longestStillMs = Math.max(sums.longestStillMs, round.longestStillMs);
   for (const violation of round.violations.slice(0, 50)) console.error(violation);
   if (values.resume) {

@@ -2,7 +2,7 @@
 // fabric.
 //
 //   torture [--kills 300] [--stops 30] [--seconds 15] [--seed 1] [--producers 6] [--consumers 3]
-//           [--hang-ms 1000] [--keep]
+//           [--hang-ms 1000] [--near-wrap] [--keep]
 //
 // Producers send bodies of random sizes to the mailboxes of consumers, one by one and in batches,
 // and come and go; consumers ack, nack, hand over and hold back. At random moments one of them, or
@@ -10,6 +10,9 @@
 // nothing accepted is lost, nothing is torn, nothing overtakes, nothing is delivered twice without
 // a flag or after its ack, no living process stood still for longer than --hang-ms, the mailboxes'
 // own counts agree to the message, and no cell, chunk, slot, box or name is left taken.
+//
+// With --near-wrap the lanes begin shortly before their positions pass 2^32 and their laps 2^32, as
+// after months, and enough of them must pass it.
 //
 // A seed gives the same choices; what the kernel's scheduler makes of them is its own.
 // Exit: 0, 1 (a violation), 2 (usage), 3 (too little load or too few hits to mean anything).
@@ -52,6 +55,8 @@ constexpr int64_t kLookNs = 20 * kMs;  // two looks that are further apart leave
 constexpr uint32_t kMostProcesses = 64;
 constexpr uint32_t kMostBoxes = 16;
 constexpr uint32_t kStreams = kMostBoxes * kLanes;  // of one sender: a mailbox and a lane
+constexpr uint32_t kProducerCells = 16;
+constexpr uint32_t kConsumerCells = 64;
 constexpr uint32_t kMostLives = 1u << 16;
 constexpr uint64_t kMostRecords = 64u << 20;
 
@@ -63,6 +68,7 @@ struct Options {
   uint32_t producers = 6;
   uint32_t consumers = 3;
   uint32_t hang_ms = 1000;
+  bool near_wrap = false;
   bool keep = false;  // the files, to look at
 };
 
@@ -225,7 +231,8 @@ class Producer {
       }
     }
     const std::string name = NameOf('p', index_);
-    const Status status = agent_.Join(&participant_, {.name = name, .mailbox_cells = 16}, &failure);
+    const Status status =
+        agent_.Join(&participant_, {.name = name, .mailbox_cells = kProducerCells}, &failure);
     if (status != Status::kOk) {
       Violation("producer %u: join: %s", index_, StatusText(status));
       return false;
@@ -303,7 +310,7 @@ class Consumer {
       return 1;
     }
     const std::string name = NameOf('c', box_);
-    status = agent_.Join(&participant_, {.name = name, .mailbox_cells = 64}, &failure);
+    status = agent_.Join(&participant_, {.name = name, .mailbox_cells = kConsumerCells}, &failure);
     if (status != Status::kOk) {
       Violation("consumer %u: join: %s", box_, StatusText(status));
       return 1;
@@ -693,12 +700,64 @@ Ledger CheckLedger() {
   return ledger;
 }
 
-void CheckFabric(Fabric& fabric, Ledger* ledger) {
+// ---- lanes that begin near a wrap
+
+// Where a lane was made to begin, and the position that it is to pass.
+struct Beginning {
+  BoxId box;
+  uint32_t lane;
+  uint64_t start;
+  uint64_t wrap;
+};
+using Beginnings = std::vector<Beginning>;
+
+// So far before it that every lane at work passes it in the first seconds.
+constexpr uint64_t kMostBefore = 500;
+
+// Makes the first segments of mailboxes, by members who leave again, and sets what they have.
+bool BeginNearWrap(uint64_t seed, Fabric* fabric, Beginnings* beginnings) {
+  for (const uint32_t cells : {kConsumerCells, kProducerCells}) {
+    Failure failure;
+    Participant participant;
+    if (participant.Register(fabric, &failure) != Status::kOk) return false;
+    Agent agent;
+    if (agent.Join(&participant, {.name = "first", .mailbox_cells = cells}, &failure) !=
+        Status::kOk) {
+      return false;
+    }
+    agent.Leave();
+  }
+  std::mt19937_64 random(seed);
+  fabric->mail().ForEach([&](const MailboxView& view) {
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      Lane lane = view.lanes[i];
+      // Of positions, whose lower half counts acks; of laps; and of laps as signed numbers.
+      const uint64_t wraps[] = {uint64_t{1} << 32, (uint64_t{1} << 32) * lane.capacity(),
+                                (uint64_t{1} << 31) * lane.capacity()};
+      const uint64_t wrap = wraps[random() % 3];
+      const uint64_t start = wrap - 1 - random() % kMostBefore;
+      lane.Initialize(start);
+      beginnings->push_back({view.box, i, start, wrap});
+    }
+  });
+  return !beginnings->empty();
+}
+
+const Beginning* Find(const Beginnings& beginnings, BoxId box, uint32_t lane) {
+  for (const Beginning& one : beginnings) {
+    if (one.box == box && one.lane == lane) return &one;
+  }
+  return nullptr;
+}
+
+// Returns how many lanes passed the wrap before which they began
+uint32_t CheckFabric(Fabric& fabric, const Beginnings& beginnings, Ledger* ledger) {
+  uint32_t passed = 0;
   {
     Participant participant;
     if (participant.Register(&fabric, nullptr) != Status::kOk) {
       Violation("no slot is left for the one who sweeps");
-      return;
+      return 0;
     }
     Sweep(fabric, participant.owner());
     const SweepReport second = Sweep(fabric, participant.owner());
@@ -710,9 +769,13 @@ void CheckFabric(Fabric& fabric, Ledger* ledger) {
     if (BoxKindOf(view.words->word.load()) != BoxKind::kFree) {
       Violation("mailbox %u is still taken", view.box);
     }
-    for (const Lane& lane : view.lanes) {
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      const Lane& lane = view.lanes[i];
       const LaneCensus cells = lane.Census();
-      ledger->acked += lane.AckedCount();
+      const Beginning* const begun = Find(beginnings, view.box, i);
+      const uint64_t start = begun == nullptr ? 0 : begun->start;
+      ledger->acked += static_cast<uint32_t>(lane.AckedCount() - static_cast<uint32_t>(start));
+      if (begun != nullptr && cells.head > begun->wrap) ++passed;
       if (cells.claimed + cells.quarantined + cells.ready + cells.leased + cells.held != 0 ||
           lane.Depth() != 0) {
         Violation("mailbox %u: %u claimed, %u quarantined, %u ready, %u leased, %u held", view.box,
@@ -744,6 +807,7 @@ void CheckFabric(Fabric& fabric, Ledger* ledger) {
               static_cast<unsigned long long>(ledger->acked),
               static_cast<unsigned long long>(ledger->delivered));
   }
+  return passed;
 }
 
 bool Parse(int argc, char** argv, Options* options) {
@@ -765,6 +829,7 @@ bool Parse(int argc, char** argv, Options* options) {
     if (name == "--producers") good = number(&i, &options->producers);
     if (name == "--consumers") good = number(&i, &options->consumers);
     if (name == "--hang-ms") good = number(&i, &options->hang_ms);
+    if (name == "--near-wrap") good = options->near_wrap = true;
     if (name == "--keep") good = options->keep = true;
     if (!good) return false;
   }
@@ -785,12 +850,18 @@ int Torture(const Options& options) {
   FabricOptions sizes;
   sizes.max_agents = 64;
   sizes.max_participants = 48;  // few, so that the dead ones' are needed again
-  sizes.mailbox_cells = 64;
+  sizes.mailbox_cells = kConsumerCells;
+  sizes.attempt_limit = 0;  // nacked and robbed as often as chance has it, all of it must arrive
   std::unique_ptr<Fabric> fabric;
   Failure failure;
   const Status status = Fabric::Create("torture", base, sizes, &fabric, &failure);
   if (status != Status::kOk) {
     std::fprintf(stderr, "torture: %s: %s %s\n", failure.path, StatusText(status), failure.detail);
+    return 1;
+  }
+  Beginnings beginnings;
+  if (options.near_wrap && !BeginNearWrap(options.seed, fabric.get(), &beginnings)) {
+    std::fprintf(stderr, "torture: no mailboxes to begin with\n");
     return 1;
   }
   Figures figures;
@@ -800,7 +871,7 @@ int Torture(const Options& options) {
     figures = torturer.figures();
   }
   Ledger ledger = CheckLedger();
-  CheckFabric(*fabric, &ledger);
+  const uint32_t passed = CheckFabric(*fabric, beginnings, &ledger);
   if (!options.keep) {
     fabric.reset();
     std::error_code ignored;
@@ -828,8 +899,13 @@ int Torture(const Options& options) {
       static_cast<unsigned long long>(ledger.unconfirmed),
       static_cast<unsigned long long>(ledger.redelivered),
       static_cast<unsigned long long>(ledger.acked));
+  if (options.near_wrap) std::printf("  %u lanes passed their wrap\n", passed);
   std::printf("injected %u, hit %u, violations %u\n", killed, hits, violations);
   if (violations != 0) return 1;
+  if (options.near_wrap && passed < options.consumers) {
+    std::printf("too few lanes passed their wrap\n");
+    return 3;
+  }
   if (figures.blind_ns > figures.watched_ns / 4) {
     std::printf("too little was seen to say that nobody hung\n");
     return 3;
@@ -849,7 +925,7 @@ int main(int argc, char** argv) {
   if (!cfc::Parse(argc, argv, &options)) {
     std::fprintf(stderr,
                  "usage: torture [--kills N] [--stops N] [--seconds N] [--seed N] [--producers N]\n"
-                 "               [--consumers N] [--hang-ms N] [--keep]\n");
+                 "               [--consumers N] [--hang-ms N] [--near-wrap] [--keep]\n");
     return 2;
   }
   return cfc::Torture(options);
