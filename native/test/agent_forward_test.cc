@@ -100,6 +100,26 @@ TEST_CASE("Agent.Forward: the copy keeps the key and the time of its sender's me
   }
 }
 
+TEST_CASE("Agent.Forward: without memory for a large body, the message stays where it is") {
+  FabricOptions options = test::SmallOptions();
+  options.sender_slab_bytes = 300'000;
+  Four four{TestFabric(options)};
+  REQUIRE(four.ann.agent.TrySend(&four.to_bob, {.body = PatternBody(1, 100'000)}, nullptr) ==
+          Status::kOk);
+  Route fill = RouteTo("ann");
+  while (four.carol.agent.TrySend(&fill, {.body = PatternBody(2, 3000)}, nullptr) ==
+         Status::kOk) {
+  }
+  const Letter here = TakeLetter(four.carol.agent);
+  REQUIRE(here.status == Status::kOk);
+  Receipt receipt;
+  bool asked = false;
+  CHECK(four.Forward(here, &receipt, &asked) == Status::kQuota);
+  CHECK(CensusOf(*four.fabric).chunks_loaned == 0);
+  REQUIRE(four.carol.agent.Nack(here.delivery.token, 0) == Status::kOk);
+  CHECK((TakeLetter(four.carol.agent).body == PatternBody(1, 100'000)));
+}
+
 TEST_CASE("Agent.Forward: who waits for the ack is told by the ack of the copy") {
   Four four;
   Receipt mine;

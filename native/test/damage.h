@@ -26,11 +26,17 @@
 #include <vector>
 
 #include "core/agent.h"
+#include "core/clock.h"
+#include "core/dead_letters.h"
 #include "core/fabric.h"
 #include "core/group.h"
+#include "core/lifecycle.h"
 #include "core/participant.h"
 #include "core/reaper.h"
+#include "core/seen_keys.h"
 #include "core/topic.h"
+#include "core/topic_peers.h"
+#include "core/topic_tail.h"
 #include "core/trace.h"
 
 namespace cfc::damage {
@@ -61,6 +67,8 @@ constexpr uint64_t kStrangeValues[] = {0,
                                        0xffff'ffff'0000'0000,
                                        0x0000'ffff'ffff'ff06,
                                        0x5555'5555'5555'5555};
+
+const uint64_t kInAnHourMs = static_cast<uint64_t>(MonotonicNs() / 1'000'000) + 3'600'000;
 
 class World {
  public:
@@ -199,12 +207,24 @@ class World {
       message.type = "job";
       message.lane = i % 4 == 3 ? kControlLane : kWorkLane;
       message.wants_receipt = i % 2 == 1;
+      message.key = i % 3 == 1 ? HashKey(std::to_string(i)) : 0;
+      message.expires_at_ms = i % 4 == 0 ? kInAnHourMs : 0;
       Must(agent.TrySend(&route, message, nullptr) == Status::kOk, "a send");
+    }
+  }
+
+  // As many of the messages that wait as there are tries, each a dead letter at once.
+  static void Bury(Agent& agent, int tries) {
+    for (int i = 0; i < tries; ++i) {
+      Delivery delivery;
+      Must(agent.TryTake(TakeFilter::kAll, &delivery) == Status::kOk, "a take");
+      Must(agent.Nack(delivery.token, 0, i % 2 ? "no use" : "") == Status::kOk, "a nack");
     }
   }
 
   void Make() {
     FabricOptions options;
+    options.attempt_limit = 1;
     options.max_agents = 16;
     options.max_participants = 8;
     options.mailbox_cells = 16;
@@ -228,6 +248,7 @@ class World {
       Must(bob.Join(&second, {.name = "bob"}, nullptr) == Status::kOk, "no agent");
       SendSome(alice, "bob", 7);
       SendSome(bob, "alice", 9);
+      Bury(bob, 4);
       alice.Leave();
       bob.Leave();
     }
@@ -360,6 +381,43 @@ inline uint32_t UseTopic(Agent& agent, uint32_t steps) {
   (void)lossy.HasEvent(nullptr);
   for (uint32_t i = 0; i < 40 && reliable.TryReceive(&event, &body) == Status::kOk; ++i) {
   }
+  (void)CensusOfTopic(route->view);
+  TopicTail tail;
+  if (!tail.Begin(agent.participant().fabric(), "news")) return wrong + 1;
+  Delivery message;
+  for (uint32_t i = 0; i < 40; ++i) {
+    if (!note(tail.Next(agent.participant().fabric(), &message, &body))) break;
+  }
+  return wrong + (tail.lost != 0 ? 1 : 0);
+}
+
+// Looks at the dead letters, and takes, drops and redrives some.
+inline uint32_t UseDeadLetters(Agent& agent) {
+  uint32_t wrong = 0;
+  const auto note = [&wrong](Status status) {
+    if (status != Status::kOk && status != Status::kEmpty) ++wrong;
+    return status == Status::kOk;
+  };
+  Participant& me = agent.participant();
+  DeadLetters letters(&me.fabric());
+  for (uint64_t i = 0; i < 4; ++i) {
+    DeadLetter letter;
+    if (!note(letters.Peek(i, &letter))) continue;
+    std::unique_ptr<char[]> body;
+    note(letters.CopyBody(letter, &body));
+    DeadLetter mine;
+    MessageId sent;
+    if (i == 0) {
+      note(agent.Redrive(letter.message.id, &sent));
+    } else if (note(letters.Take(&me, letter.message.id, &mine))) {
+      note(letters.CopyBody(mine, &body));
+      if (i == 1) {
+        letters.GiveBack(&me, mine);
+      } else {
+        note(letters.Settle(&me, mine, kDropped));
+      }
+    }
+  }
   return wrong;
 }
 
@@ -388,6 +446,9 @@ inline uint32_t UseAgent(Fabric& fabric, const char* name, const char* other, ui
         note(agent.Nack(delivery.token, i % 8 == 1 ? 5 : 0));
       } else {
         last = delivery.token;
+        Receipt handed;
+        bool asked = false;
+        if (i % 6 == 5) note(agent.Forward(last, &route, &handed, &asked));
         if (i % 4 == 2) note(agent.HandOver(&last));
         note(agent.Ack(last));
       }
@@ -401,6 +462,8 @@ inline uint32_t UseAgent(Fabric& fabric, const char* name, const char* other, ui
     message.lane = i % 2 ? kControlLane : kWorkLane;
     message.when_full = i % 3 == 1 ? FullPolicy::kDropOldest : FullPolicy::kReject;
     message.wants_receipt = true;
+    message.key = i % 4 == 0 ? HashKey("again") : 0;
+    message.expires_at_ms = i % 5 == 0 ? 1 : i % 5 == 1 ? kInAnHourMs : 0;
     if (note(agent.TrySend(&route, message, &receipt))) (void)agent.Verdict(receipt, &reason);
     if (i == 3) {
       const Outgoing batch[3] = {message, message, message};
@@ -423,6 +486,7 @@ inline uint32_t UseAgent(Fabric& fabric, const char* name, const char* other, ui
     }
   }
   if (steps % 2 == 1) wrong += UseTopic(agent, 4 * steps);
+  if (steps % 2 == 0) wrong += UseDeadLetters(agent);
   note(me.CheckLease());
   return wrong;
 }
@@ -435,7 +499,13 @@ inline uint32_t UseTables(Fabric& fabric, Owner me) {
     if (directory.Read(i, &record) && directory.Find(record.Name(), &record) != Status::kOk) {
       ++wrong;
     }
+    StateChange changes[kStateChanges];
+    (void)ReadChanges(fabric.entries()[i], changes);
+    char text[kStatusTextBytes];
+    (void)ReadStatusText(fabric.entries()[i], text);
   }
+  TraceReport sends[4];
+  for (const char* sender : {"alice", "bob", ""}) (void)TraceSends(fabric, sender, sends, 4);
   for (uint64_t uid = 1; uid <= 3; ++uid) {
     for (uint64_t number = 1; number <= 8; ++number) {
       TraceReport report;
