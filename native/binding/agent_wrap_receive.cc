@@ -269,7 +269,6 @@ Napi::Value AgentWrap::Redrive(const Napi::CallbackInfo& info) {
       env, status == Status::kOk ? static_cast<double>(sent.number) : Negative(status));
 }
 
-// handOver(lease): from this process to the agent; a status
 // forward(lease, route): puts a copy into another mailbox. 1: it is there, and ours is acked; 0: it
 // is there, and ours stays leased until `forwarded` says more, as its sender waits for the ack; a
 // negative status: nothing was copied, and ours stays leased
@@ -317,6 +316,7 @@ Napi::Value AgentWrap::Forwarded(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, acked ? 1 : Negative(Status::kStale));
 }
 
+// handOver(lease): from this process to the agent; a status
 Napi::Value AgentWrap::HandOver(const Napi::CallbackInfo& info) {
   const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
   const LeaseToken* const found = LeaseAt(index);
