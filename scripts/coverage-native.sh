@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # How much of native/core the native tests run: lines and branches, as clang counts them in the
 # source. Fails below the limits. Counters lie in a mapped file, so those of processes that the
-# tests kill count as well; they are atomic, or a process would write back in its loop what another
-# had counted further. It is the run of the tests under clang, too.
+# tests kill count as well. It is the run of the tests under clang, too.
 #
 #   scripts/coverage-native.sh           all tests, then the table
 #   scripts/coverage-native.sh --show    and every line with its counts, in native/build/coverage/show.txt
@@ -15,7 +14,7 @@ least_branches=90
 build=native/build/coverage
 cmake -S native -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCFC_BUILD_CLI=OFF \
   -DCFC_BUILD_MODELS=OFF -DCFC_FAIL_POINTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
-  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g" -DCMAKE_CXX_FLAGS="-fprofile-instr-generate -fprofile-update=atomic \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g" -DCMAKE_CXX_FLAGS="-fprofile-instr-generate \
   -fcoverage-mapping -mllvm -runtime-counter-relocation -Wno-unused-command-line-argument" \
   --log-level=WARNING >/dev/null
 cmake --build "$build" --target core_tests -j2

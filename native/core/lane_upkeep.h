@@ -109,7 +109,7 @@ class LaneUpkeepOf : public LaneBaseOf<Memory> {
       words_->stall.compare_exchange_strong(stall, uint64_t{next} << 32 | now_ms);
       return false;
     }
-    if (now_ms - static_cast<uint32_t>(stall) < kQuarantineMs) return false;
+    if (ElapsedMs(now_ms, static_cast<uint32_t>(stall)) < kQuarantineMs) return false;
     return At(head).words[kState].compare_exchange_strong(
         word, PackCell(CellLap(word), CellOwner(word), 0, CellKind::kQuarantined));
   }

@@ -189,9 +189,16 @@ class TopicRowsOf {
       row.held.compare_exchange_strong(held, PackHeld(tail, now_ms));
       return false;
     }
-    const uint32_t elapsed = now_ms - HeldSinceMs(held);
+    const uint32_t elapsed = ElapsedMs(now_ms, HeldSinceMs(held));
     if (elapsed < patience) {
       *left_ms = patience - elapsed;
+      return false;
+    }
+    // It may have read on since the scan: a publisher that was stopped in between would make it pay
+    // for that time.
+    const uint64_t cursor = row.cursor.load();
+    if (CursorIsOf(cursor, RowGeneration(holder.word)) &&
+        static_cast<int32_t>(static_cast<uint32_t>(CursorPosition(cursor)) - HeldTail(held)) >= 0) {
       return false;
     }
     uint64_t word = holder.word;

@@ -191,6 +191,16 @@ constexpr uint32_t PlacePosition(uint64_t place) noexcept {
   return static_cast<uint32_t>(place) & 0x7fff'ffff;
 }
 
+// ---- times: monotonic ms 32, which goes round after 49 days
+
+// From `since_ms` to `now_ms`. 0 where somebody noted `since_ms` after the caller had looked at the
+// clock: it may have been stopped in between, for up to an hour.
+constexpr uint32_t ElapsedMs(uint32_t now_ms, uint32_t since_ms) noexcept {
+  constexpr uint32_t kLongestStopMs = 3'600'000;
+  const uint32_t elapsed = now_ms - since_ms;
+  return elapsed > ~uint32_t{0} - kLongestStopMs ? 0 : elapsed;
+}
+
 // ---- lane counters: position 32 | count 32
 
 constexpr uint64_t PackVoid(uint32_t position, uint32_t count) noexcept {

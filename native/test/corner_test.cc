@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/failpoint.h"
+#include "core/group.h"
 #include "core/lifecycle.h"
 #include "core/topic.h"
 #include "support.h"
@@ -46,6 +47,14 @@ TEST_CASE("Participant: one whose slot was given away is told so by everything t
   Delivery delivery;
   CHECK(ann.agent.TryTake(TakeFilter::kAll, &delivery) == Status::kParticipantLost);
   CHECK(ann.agent.Receive(&delivery, Deadline::After(kMs)) == Status::kParticipantLost);
+  CHECK(ann.agent.Release(letter.delivery.token) == Status::kParticipantLost);
+  MessageId sent;
+  CHECK(ann.agent.Redrive(letter.delivery.id, &sent) == Status::kParticipantLost);
+  Route route = RouteTo("ann");
+  Receipt receipt;
+  bool asked = false;
+  CHECK(ann.agent.Forward(letter.delivery.token, &route, &receipt, &asked) ==
+        Status::kParticipantLost);
   slot->word.store(word);
 }
 
@@ -303,6 +312,69 @@ void Intrude(const char* name) {
   if (std::string_view(name) != "directory.claimed" || intruder.done) return;
   intruder.done = true;
   intruder.fabric->entries()[intruder.at].word.store(intruder.word);
+}
+
+TEST_CASE("Agent.Release: of a lease that was settled says so") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  REQUIRE(SendTo(ann.agent, "ann", "one") == Status::kOk);
+  const Letter letter = TakeLetter(ann.agent);
+  REQUIRE(ann.agent.Ack(letter.delivery.token) == Status::kOk);
+  CHECK(ann.agent.Release(letter.delivery.token) != Status::kOk);
+  CHECK(ann.agent.Depth() == 0);
+}
+
+TEST_CASE("Agent: sleeps, and waits for room, are counted as what they were") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  ann.agent.NoteSleep(1000, /*woken=*/false);
+  ann.agent.NoteSleep(2000, /*woken=*/true);
+  ann.agent.NoteSendWait(500, 0);
+  ann.agent.NoteSendWait(500, 2);
+  double values[kBlockValues];
+  uint64_t uid = 0;
+  REQUIRE(fabric->metrics().ReadBlock(ann.agent.entry(), values, &uid));
+  const auto count = [&](Metric metric) { return values[static_cast<uint32_t>(metric)]; };
+  CHECK(count(Metric::kReceiveWaits) == 2);
+  CHECK(count(Metric::kReceiveWaitNs) == 3000);
+  CHECK(count(Metric::kWakes) == 1);
+  CHECK(count(Metric::kSendWaits) == 2);
+  CHECK(count(Metric::kMessagesRefused) == 2);
+}
+
+TEST_CASE("Agent.Join: a role, team or parent that is no name is refused") {
+  TestFabric fabric;
+  Participant me;
+  REQUIRE(me.Register(fabric.get(), nullptr) == Status::kOk);
+  const AgentSpec specs[] = {{.name = "a:b"},
+                             {.name = "a_b-c", .role = "no name"},
+                             {.name = "ann", .team = "no/name"},
+                             {.name = "ann", .parent = "_"},
+                             {.name = "ann", .mailbox_cells = kMaxLaneCells + 1}};
+  for (const AgentSpec& spec : specs) {
+    Agent agent;
+    CAPTURE(spec.name);
+    CHECK(agent.Join(&me, spec, nullptr) == Status::kInvalid);
+  }
+  Agent agent;
+  CHECK(agent.Join(&me, {.name = "a_b-C9"}, nullptr) == Status::kOk);
+}
+
+TEST_CASE("Group: a name longer than any has no members") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  const std::string longest(3 * kMaxNameBytes, 'n');
+  uint32_t members = 0;
+  Group(fabric.get(), GroupKind::kTeam, longest, kNoEntry).ForEach([&](const AgentRecord&) {
+    ++members;
+  });
+  CHECK(members == 0);
+}
+
+TEST_CASE("Deadline: passes when its time is over, or never") {
+  CHECK_FALSE(Deadline::After(-1).Passed());
+  CHECK_FALSE(Deadline::After(3'600'000 * kMs).Passed());
+  CHECK(Deadline::After(0).Passed());
 }
 
 TEST_CASE("AgentDirectory: of two that insert one name the one further forward wins") {

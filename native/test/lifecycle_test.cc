@@ -170,6 +170,27 @@ TEST_CASE("ParseLifeToken: takes its own, and nothing else") {
   }
 }
 
+TEST_CASE("WriteStatusText: of nothing but the middles of characters nothing is left") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  Entry& entry = fabric->entries()[ann.agent.entry()];
+  WriteStatusText(entry, std::string(2 * kStatusTextBytes, '\x80'));
+  char text[kStatusTextBytes];
+  CHECK(ReadStatusText(entry, text) == 0);
+}
+
+TEST_CASE("ParseLifeToken: what only begins like one of ours is none") {
+  TestFabric fabric;
+  Life life;
+  const std::string token = LifeToken(*fabric, 3, 4);
+  const std::string own = token.substr(0, token.size() - 4);
+  REQUIRE(ParseLifeToken(*fabric, token, &life));
+  for (const char* rest : {"", "x", "x3-4", "-", "-x", "-3", "-3-", "-3x4", "-3-x", "-3-4x"}) {
+    CAPTURE(rest);
+    CHECK_FALSE(ParseLifeToken(*fabric, own + rest, &life));
+  }
+}
+
 TEST_CASE("Agent.Join: guests send and read beside the shim, which reads nothing") {
   Company company;
   Member first, second;

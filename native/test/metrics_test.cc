@@ -244,6 +244,21 @@ TEST_CASE("Metrics.Register: refuses bad names, bad units and another kind") {
   CHECK(info.name == longest);
   CHECK(info.unit == std::string(16, 'u'));
   CHECK(status(longest, "", MetricKind::kCounter) == Status::kInvalid);
+  CHECK(status("Z.b-c_9", "a.b/c-d_%9", MetricKind::kGauge) == Status::kOk);
+}
+
+TEST_CASE("Metrics: of blocks that do not exist, or were never taken, there is nothing to have") {
+  TestFile file;
+  const uint32_t beyond = file->blocks();
+  CounterBlock block;
+  CHECK(file->TakeBlock(beyond, 1, &block) == Status::kInvalid);
+  CHECK(file->ShareBlock(beyond, &block) == Status::kInvalid);
+  CHECK(file->ShareBlock(0, &block) == Status::kBusy);
+  Histogram histogram;
+  CHECK_FALSE(file->ReadHistogram(beyond, 0, &histogram));
+  CHECK_FALSE(file->ReadHistogram(0, kBlockValues, &histogram));
+  Metrics nothing;
+  CHECK(nothing.ShareBlock(0, &block) == Status::kInvalid);
 }
 
 TEST_CASE("Metrics.Register: says kCountersFull when the table is full, and still finds names") {

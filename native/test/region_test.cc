@@ -212,6 +212,37 @@ TEST_CASE("Directory.Open: wants a directory, ours, closed to others") {
   CHECK(Directory::Open(path, true, &directory, &failure) == Status::kNotRegular);
 }
 
+TEST_CASE("Directory.Open, Region.Attach: refuse without anybody who wants to know why, too") {
+  TestRegion region;
+  REQUIRE(link(region.path().c_str(), region.path("another").c_str()) == 0);
+  CHECK(Region::Attach(region.directory, "file", FileKind::kSlab, nullptr, true, &region.attached,
+                       nullptr) == Status::kForeign);
+  const char* const base = region.base().c_str();
+  Directory refused;
+  REQUIRE(chmod(base, 0755) == 0);
+  CHECK(Directory::Open(base, false, &refused, nullptr) == Status::kForeign);
+  REQUIRE(chmod(base, 0700) == 0);
+  if (geteuid() == 0) {
+    REQUIRE(chown(base, kStranger, kStranger) == 0);
+    CHECK(Directory::Open(base, false, &refused, nullptr) == Status::kForeign);
+    REQUIRE(chown(base, 0, 0) == 0);
+  }
+  CHECK(FreeBytes(region.directory) > 0);
+  CHECK(FreeBytes(Directory()) == 0);
+}
+
+TEST_CASE("DefaultBasePath: is what the environment says, else one for each user") {
+  const char* const before = std::getenv("CFC_DIR");
+  const std::string kept = before ? before : "";
+  setenv("CFC_DIR", "/somewhere", 1);
+  CHECK(DefaultBasePath() == "/somewhere");
+  setenv("CFC_DIR", "", 1);
+  CHECK(DefaultBasePath() == "/dev/shm/cfc-" + std::to_string(geteuid()));
+  unsetenv("CFC_DIR");
+  CHECK(DefaultBasePath() == "/dev/shm/cfc-" + std::to_string(geteuid()));
+  if (before) setenv("CFC_DIR", kept.c_str(), 1);
+}
+
 TEST_CASE("Directory.Open: is 0700 whatever the umask") {
   TempBase base;
   for (const mode_t mask : {0, 077, 0777}) {

@@ -369,6 +369,7 @@ TEST_CASE("Lane.QuarantineHead: a claim keeps its place for 250 ms from when it 
     REQUIRE(lane.Send(kBob, 2) == Status::kOk);
     const uint32_t seen_ms = 5'000'000;  // the machine has run for a while
     CHECK_FALSE(lane->QuarantineHead(seen_ms));
+    CHECK_FALSE(lane->QuarantineHead(seen_ms - 1));  // by one that was stopped since its look at it
     CHECK_FALSE(lane->QuarantineHead(seen_ms + kQuarantineMs - 1));
     CHECK(lane->QuarantineHead(seen_ms + kQuarantineMs));
     CHECK_FALSE(lane->QuarantineHead(seen_ms + 10 * kQuarantineMs));

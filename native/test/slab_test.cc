@@ -268,6 +268,44 @@ TEST_CASE("Slab: threads that borrow, place and free at once leave nothing taken
   CHECK(slab->Census().placed == 0);
 }
 
+TEST_CASE("Slab: a reference to no memory, or to what was given back, is answered with nothing") {
+  TestSlab slab;
+  ChunkRef mine = 0;
+  REQUIRE(slab->Borrow(kAnn, 100, &mine) == Status::kOk);
+  ChunkRef old = 0;
+  REQUIRE(slab->Borrow(kAnn, 100, &old) == Status::kOk);
+  slab->GiveBack(kAnn, old);
+  const ChunkRef nowhere[] = {mine ^ ChunkRef{0xff} << 20, mine | ChunkRef{0xf'ffff}, old};
+  for (const ChunkRef ref : nowhere) {
+    CAPTURE(ref);
+    char body[100] = {};
+    if (ref != old) slab->Write(ref, body, sizeof body);
+    CHECK_FALSE(slab->Read(ref, body, sizeof body));
+    slab->Place(kAnn, ref, 7);
+    slab->Free(ref, 7);
+    slab->GiveBack(kAnn, ref);
+    slab->Keep(kAnn, ref);
+    CHECK(slab->Kept(ref, 8) == nullptr);
+    CHECK_FALSE(slab->Stands(ref));
+    if (ref != old) slab->Zero(ref);
+  }
+  CHECK(slab->Stands(mine));
+  slab->Keep(kAnn, mine);
+  CHECK(slab->Kept(mine, 100) != nullptr);
+  CHECK(slab->Kept(mine, 1u << 20) == nullptr);  // smaller than that
+  CHECK(slab->Stands(mine));
+  CHECK(slab->Census().placed == 1);
+}
+
+TEST_CASE("Slab.Borrow: where not one chunk fits into a segment, or none may be made, it is full") {
+  for (const uint64_t segment_bytes : {0u, 64u, 4096u, 8192u}) {
+    CAPTURE(segment_bytes);
+    TestSlab slab(segment_bytes, 1u << 20);
+    ChunkRef ref = 0;
+    CHECK(slab->Borrow(kAnn, 100'000, &ref) == Status::kSlabFull);
+  }
+}
+
 TEST_CASE("Slab: a reference is never zero, as that means inline, whatever a damaged chunk says") {
   TestSlab slab;
   ChunkRef ref = 0;

@@ -10,6 +10,7 @@
 
 #include "core/topic_log.h"
 #include "core/topic_rows.h"
+#include "core/topic_tail.h"
 #include "support.h"
 
 namespace cfc {
@@ -260,6 +261,108 @@ TEST_CASE("Topic: a laggard is set aside when its time is up, and told the exact
     CHECK(slow.lagged() == 2);
     CHECK(slow.delivered() + slow.lost() == published);
     CHECK(quick.lagged() == 0);
+  }
+}
+
+// Two publishers had looked: one at the clock, and was stopped before it noted what it saw; one at
+// the rows, and was stopped before it judged. The first took the time that the other had noted
+// since for a past of 49 days, the second a reader that had read on meanwhile for a laggard.
+TEST_CASE("Topic: what a publisher that was stopped saw long ago sets nobody aside") {
+  TestFabric fabric;
+  Member alice(fabric.get(), "alice");
+  Member bob(fabric.get(), "bob");
+  Subscription subscription;
+  REQUIRE(subscription.Open(&bob.agent, "news", {.patience_ms = 100}, nullptr) == Status::kOk);
+  TopicRoute* route = nullptr;
+  REQUIRE(alice.agent.OpenTopic("news", &route, nullptr) == Status::kOk);
+  for (int i = 0; i < 16; ++i) REQUIRE(PublishOne(alice.agent, "x") == Status::kOk);
+  TopicRows rows = route->view.rows;
+  TopicScan scan;
+  rows.Look(route->view.log, &scan);
+  REQUIRE(scan.count == 1);
+  uint32_t left_ms = 0;
+  for (const uint32_t now_ms : {5000u, 2u}) {  // a clock that went round, too
+    rows.At(scan.holders[0].row).held.store(0);
+    CHECK_FALSE(rows.SetAside(route->view.log, scan.holders[0], now_ms, &left_ms));
+    CHECK_FALSE(rows.SetAside(route->view.log, scan.holders[0], now_ms - 3, &left_ms));
+    CHECK(left_ms == 100);
+    CHECK_FALSE(rows.SetAside(route->view.log, scan.holders[0], now_ms + 99, &left_ms));
+    CHECK(left_ms == 1);
+  }
+  CHECK(Drain(subscription).bodies.size() == 16);
+  CHECK_FALSE(rows.SetAside(route->view.log, scan.holders[0], 1000, &left_ms));
+  CHECK(PublishOne(alice.agent, "y") == Status::kOk);
+  CHECK(Drain(subscription).bodies.size() == 1);
+  CHECK(subscription.lagged() == 0);
+}
+
+TEST_CASE("Topic: a message that garbage hit is a gap of one, its neighbours arrive") {
+  TestFabric fabric;
+  Member alice(fabric.get(), "alice");
+  Member bob(fabric.get(), "bob");
+  Subscription subscription;
+  REQUIRE(subscription.Open(&bob.agent, "news", kReliable, nullptr) == Status::kOk);
+  TopicRoute* route = nullptr;
+  REQUIRE(alice.agent.OpenTopic("news", &route, nullptr) == Status::kOk);
+  for (const size_t bytes : {1, 5000, 2, 3, 4}) {
+    REQUIRE(PublishOne(alice.agent, PatternBody(bytes, bytes)) == Status::kOk);
+  }
+  const uint64_t first = route->view.log.words()->head.load();
+  route->view.log.At(first + 1).words[kSlab].store(~uint64_t{0} >> 8);      // no such memory
+  route->view.log.At(first + 3).words[kLengths].store(~uint64_t{0} >> 16);  // no such lengths
+  TopicTail tail;
+  REQUIRE(tail.Begin(*fabric, "news"));
+  Delivery message;
+  std::string body;
+  std::vector<size_t> seen;
+  while (tail.Next(*fabric, &message, &body) == Status::kOk) seen.push_back(body.size());
+  CHECK(seen == std::vector<size_t>{1, 2, 4});
+  CHECK(tail.lost == 2);
+  const Heard heard = Drain(subscription);
+  CHECK(heard.bodies ==
+        std::vector<std::string>{PatternBody(1, 1), PatternBody(2, 2), PatternBody(4, 4)});
+  REQUIRE(heard.gaps.size() == 2);
+  CHECK(heard.lost == 2);
+  CHECK(heard.gaps[0].to - heard.gaps[0].from == 1);
+  CHECK(heard.gaps[1].to - heard.gaps[1].from == 1);
+}
+
+TEST_CASE("Topic: where there is no memory left for a body, its publisher waits, and is told") {
+  FabricOptions options = SmallOptions();
+  options.sender_slab_bytes = 16'384;
+  TestFabric fabric(options);
+  Member alice(fabric.get(), "alice");
+  Member bob(fabric.get(), "bob");
+  Subscription subscription;
+  REQUIRE(subscription.Open(&bob.agent, "news", kReliable, nullptr) == Status::kOk);
+  const std::string large = PatternBody(1, 6000);
+  const auto publish = [&] {
+    return alice.agent.Publish("news", {.body = large}, Deadline::After(20 * kMs));
+  };
+  REQUIRE(publish() == Status::kOk);
+  Status last = Status::kOk;
+  for (int i = 0; i < 16 && last == Status::kOk; ++i) last = publish();
+  CHECK(last == Status::kTimedOut);
+  CHECK_FALSE(Drain(subscription).bodies.empty());
+  CHECK(publish() == Status::kOk);
+  CHECK(alice.agent.Publish("no name", {.body = "x"}, Deadline::After(kMs)) == Status::kInvalid);
+}
+
+TEST_CASE("TopicStore: sizes are rounded up, within their limits; names have dots and dashes") {
+  CHECK(TopicStore::RoundRows(0) == kRowsPerGroup);
+  CHECK(TopicStore::RoundRows(kRowsPerGroup + 1) == 2 * kRowsPerGroup);
+  CHECK(TopicStore::RoundRows(10 * kMaxSubscribers) == kMaxSubscribers);
+  CHECK(TopicStore::RoundCells(1) == kMinTopicCells);
+  CHECK(TopicStore::RoundCells(kMinTopicCells + 1) == 2 * kMinTopicCells);
+  CHECK(TopicStore::RoundCells(~0u) == kMaxLaneCells);
+  TestFabric fabric;
+  Member alice(fabric.get(), "alice");
+  for (const std::string_view name : {"a", "Z9", "a.b-c_d"}) {
+    CHECK(PublishOne(alice.agent, "x", name) == Status::kOk);
+  }
+  for (const std::string_view name : {"", "a b", "a:b", "a/b", ".a"}) {
+    CAPTURE(name);
+    CHECK(PublishOne(alice.agent, "x", name) == Status::kInvalid);
   }
 }
 
