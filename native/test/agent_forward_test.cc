@@ -107,8 +107,7 @@ TEST_CASE("Agent.Forward: without memory for a large body, the message stays whe
   REQUIRE(four.ann.agent.TrySend(&four.to_bob, {.body = PatternBody(1, 100'000)}, nullptr) ==
           Status::kOk);
   Route fill = RouteTo("ann");
-  while (four.carol.agent.TrySend(&fill, {.body = PatternBody(2, 3000)}, nullptr) ==
-         Status::kOk) {
+  while (four.carol.agent.TrySend(&fill, {.body = PatternBody(2, 3000)}, nullptr) == Status::kOk) {
   }
   const Letter here = TakeLetter(four.carol.agent);
   REQUIRE(here.status == Status::kOk);
