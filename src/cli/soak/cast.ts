@@ -1,3 +1,4 @@
+import { defaultEnv } from '../../index.js';
 import type { PeerOptions } from './crew.js';
 
 /** Who plays in a soak, by the name of the process: a role of the report, and a number. */
@@ -107,6 +108,9 @@ export function wordsOf(
   return ['--expose-gc', ...settledCode, ...settledSizes, where.program, ...words];
 }
 
+/** What agents inherit: also where those who measure coverage want its counts. */
+const env = [...defaultEnv, 'NODE_V8_COVERAGE'];
+
 // Whoever ends well stays away; who is killed comes again at once, however often.
 const restart = { when: 'on-failure', maxRestarts: 1000, withinMs: 1000, backoffMs: 0 } as const;
 
@@ -123,7 +127,7 @@ function topologyOf(
       role: roleOf(name),
       ...(parent === undefined ? {} : { parent }),
       command: [process.execPath, ...wordsOf(name, where, common, perSecond)],
-      ...{ restart, mailboxCells, ready: 'join' },
+      ...{ env, restart, mailboxCells, ready: 'join' },
     })),
   });
 }
