@@ -126,8 +126,6 @@ export interface RedriveResult {
   refused: { id: string; to: string; code: CfcErrorCode }[];
 }
 
-const defaultGraceMs = 5_000;
-
 /**
  * A named whole of agents on one host.
  *
@@ -447,7 +445,7 @@ export class Fabric implements AsyncDisposable {
    * `pause` freezes every process of it, `resume` lets them go on; `stop` asks all of them to end
    * (SIGTERM), and kills who has not after `graceMs`.
    *
-   * @param options.graceMs default 5,000
+   * @param options.graceMs default: option `stop.graceMs`
    * @param options.kill with `stop`: at once
    * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_NO_READER` (nobody living holds the name),
    *   `ERR_CFC_USAGE` (nothing that could obey stands over it), `ERR_CFC_MAILBOX_CLOSED` (it is
@@ -456,7 +454,7 @@ export class Fabric implements AsyncDisposable {
   control(
     name: string,
     verb: 'pause' | 'resume' | 'stop',
-    { graceMs = defaultGraceMs, kill = false }: { graceMs?: number; kill?: boolean } = {},
+    { graceMs = option('stop.graceMs'), kill = false }: { graceMs?: number; kill?: boolean } = {},
   ): void {
     this.requireRight('stop', { target: name });
     this.#region.control(name, verb === 'stop' && kill ? 'kill' : verb, graceMs);

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
+import { option } from '../config/index.js';
 import { limitsOf, type RateLimit, type SendQuota } from '../core/limits.js';
 import { native } from '../core/native.js';
 import { agentPrograms, findNativeProgram } from '../core/native-program.js';
@@ -24,7 +25,7 @@ export interface AgentStart {
   /** Files that its output is appended to. The last lines are kept in the fabric anyhow. */
   outFile?: string;
   errFile?: string;
-  /** From SIGTERM to SIGKILL, where it is stopped without a word on that. Default 5,000. */
+  /** From SIGTERM to SIGKILL, where it is stopped without a word. Default: option `stop.graceMs`. */
   graceMs?: number;
   /**
    * What makes it ready: that it runs (the default), its `READY=1` by sd_notify, or that a process
@@ -138,7 +139,7 @@ export function shimArguments(fabric: string, dir: string, start: AgentStart): s
     ['--out', start.outFile && resolve(start.outFile)],
     ['--err', start.errFile && resolve(start.errFile)],
     ['--cwd', start.cwd && resolve(start.cwd)],
-    ['--grace-ms', start.graceMs],
+    ['--grace-ms', start.graceMs ?? option('stop.graceMs')],
     ['--watchdog-ms', start.watchdogMs],
     ['--open-files', start.openFiles],
     ['--per-second', perSecond || undefined],

@@ -1,4 +1,4 @@
-import { CfcError } from '../errors.js';
+import { type OptionKey, option, specOf } from '../config/index.js';
 
 export const severities = ['info', 'warning', 'critical'] as const;
 export type Severity = (typeof severities)[number];
@@ -58,18 +58,15 @@ export interface AlertRule {
   message: string;
 }
 
-export const defaultWindowMs = 300_000;
-export const defaultCooldownMs = 300_000;
+export const defaultCooldownMs = specOf('alerts.cooldownSeconds').default * 1000;
 export const defaultSettleMs = 60_000;
-export const defaultIntervalMs = 30_000;
 
 interface ShippedRule
   extends Pick<
     AlertRule,
-    'name' | 'metric' | 'statistic' | 'comparison' | 'threshold' | 'severity' | 'by' | 'message'
+    'name' | 'metric' | 'statistic' | 'comparison' | 'severity' | 'by' | 'message'
   > {
-  /** The environment variable that overrides the threshold. */
-  variable: string;
+  thresholdOption: Extract<OptionKey, `alerts.${string}`>;
 }
 
 /** The rules that hold without a file: data, as a user's are. */
@@ -79,8 +76,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'coordination.time',
     statistic: 'max',
     comparison: '>',
-    threshold: 10_000,
-    variable: 'ALERT_COORDINATION_TIME_MS',
+    thresholdOption: 'alerts.coordinationTimeMs',
     severity: 'critical',
     by: [],
     message: 'a coordination took {value} ms, above {threshold} ms',
@@ -90,8 +86,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'coordination.delivery_rate',
     statistic: 'min',
     comparison: '<',
-    threshold: 90,
-    variable: 'ALERT_DELIVERY_RATE_PCT',
+    thresholdOption: 'alerts.deliveryRatePct',
     severity: 'warning',
     by: [],
     message: 'the delivery rate fell to {value} %, below {threshold} %',
@@ -101,8 +96,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'system.memory_mb',
     statistic: 'growth',
     comparison: '>',
-    threshold: 10,
-    variable: 'ALERT_MEMORY_GROWTH_PCT',
+    thresholdOption: 'alerts.memoryGrowthPct',
     severity: 'warning',
     by: ['agent'],
     message: 'the memory of {agent} grew by {value} % in {window}, above {threshold} %',
@@ -112,8 +106,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'system.open_fds',
     statistic: 'increase',
     comparison: '>',
-    threshold: 100,
-    variable: 'ALERT_FD_GROWTH',
+    thresholdOption: 'alerts.fdGrowth',
     severity: 'warning',
     by: ['agent'],
     message: '{agent} holds {value} more open files than {window} ago, above {threshold}',
@@ -123,8 +116,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'coordination.error_rate',
     statistic: 'max',
     comparison: '>',
-    threshold: 5,
-    variable: 'ALERT_ERROR_RATE_PCT',
+    thresholdOption: 'alerts.errorRatePct',
     severity: 'critical',
     by: [],
     message: '{value} % of the tasks failed, above {threshold} %',
@@ -134,8 +126,7 @@ export const shippedRules: readonly ShippedRule[] = [
     metric: 'coordination.queue_depth',
     statistic: 'max',
     comparison: '>',
-    threshold: 1000,
-    variable: 'ALERT_QUEUE_DEPTH',
+    thresholdOption: 'alerts.queueDepth',
     severity: 'warning',
     by: [],
     message: '{value} messages wait in the fabric, above {threshold}',
@@ -144,35 +135,29 @@ export const shippedRules: readonly ShippedRule[] = [
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What `ALERT_WINDOW_SECONDS`, `ALERT_COOLDOWN_SECONDS` and `CHECK_INTERVAL` say, or the defaults. */
+/** What the options `alerts.windowSeconds`, `cooldownSeconds` and `checkSeconds` say. */
 export function timesFrom(env: Environment): {
   windowMs: number;
   cooldownMs: number;
   intervalMs: number;
 } {
-  const seconds = (name: string, otherwiseMs: number, leastMs: number) => {
-    const value = numberFrom(env, name);
-    if (value === undefined) return otherwiseMs;
-    if (value * 1000 >= leastMs) return value * 1000;
-    throw invalid(`${name} is ${value}: it is a number of seconds, at least ${leastMs / 1000}`);
-  };
   return {
-    windowMs: seconds('ALERT_WINDOW_SECONDS', defaultWindowMs, 1),
-    cooldownMs: seconds('ALERT_COOLDOWN_SECONDS', defaultCooldownMs, 0),
-    intervalMs: seconds('CHECK_INTERVAL', defaultIntervalMs, 50),
+    windowMs: option('alerts.windowSeconds', env) * 1000,
+    cooldownMs: option('alerts.cooldownSeconds', env) * 1000,
+    intervalMs: option('alerts.checkSeconds', env) * 1000,
   };
 }
 
 /**
  * The six rules with their thresholds, window and cooldown as the environment has them.
  *
- * @throws {CfcError} `ERR_CFC_ALERT_RULE` where a variable is no number
+ * @throws {CfcError} `ERR_CFC_CONFIG_INVALID` where a variable has no such value
  */
 export function defaultRules(env: Environment = process.env): AlertRule[] {
   const { windowMs, cooldownMs } = timesFrom(env);
-  return shippedRules.map(({ variable, threshold, ...rule }) => ({
+  return shippedRules.map(({ thresholdOption, ...rule }) => ({
     ...rule,
-    threshold: numberFrom(env, variable) ?? threshold,
+    threshold: option(thresholdOption, env),
     windowMs,
     forMs: 0,
     keepFiringForMs: 0,
@@ -182,17 +167,6 @@ export function defaultRules(env: Environment = process.env): AlertRule[] {
     where: {},
   }));
 }
-
-function numberFrom(env: Environment, name: string): number | undefined {
-  const text = env[name]?.trim();
-  if (text === undefined || text === '') return undefined;
-  const value = Number(text);
-  if (Number.isFinite(value)) return value;
-  throw invalid(`${name} is ${JSON.stringify(text.slice(0, 60))}, which is no number`);
-}
-
-const invalid = (message: string) =>
-  new CfcError('ERR_CFC_ALERT_RULE', { problems: [{ line: 0, column: 0, path: '', message }] });
 
 /** Of real numbers: nothing is rounded first. */
 export function holds(value: number, comparison: Comparison, threshold: number): boolean {

@@ -44,11 +44,7 @@ export function watchVerb(): Command {
     .option('--file <file>', 'a file of metrics that grows, instead of a fabric')
     .addOption(rulesOption())
     .addOption(stateOption())
-    .addOption(
-      new Option('--interval <time>', 'how often (default: CHECK_INTERVAL, else 30s)').argParser(
-        parseDuration,
-      ),
-    )
+    .addOption(new Option('--interval <time>', 'how often (default: 30s)').argParser(parseDuration))
     .option('--out <file>', 'append each alert here too, as a line of JSON')
     .option('--webhook <url...>', 'post each notification there')
     .option('--alertmanager <url...>', 'keep a Prometheus Alertmanager told')

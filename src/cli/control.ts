@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type AgentSnapshot, CfcError, Fabric, isLiving } from '../index.js';
+import { type AgentSnapshot, CfcError, Fabric, isLiving, option } from '../index.js';
 import { fabricOption, jsonOption, parseDuration, timeoutOption, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
 import { writeJson, writeOut } from './terminal.js';
@@ -15,7 +15,6 @@ interface ControlFlags {
 }
 
 const lookEveryMs = 10;
-const defaultGraceMs = 5_000;
 const patienceMs = 10_000;
 
 function controlVerb(name: string, description: string): Command {
@@ -52,7 +51,7 @@ async function control(
   names: readonly string[],
   flags: ControlFlags,
 ): Promise<void> {
-  const graceMs = flags.grace ?? defaultGraceMs;
+  const graceMs = flags.grace ?? option('stop.graceMs');
   const timeoutMs = flags.timeout ?? (verb === 'stop' ? graceMs : 0) + patienceMs;
   const fabric = await Fabric.open(flags.fabric);
   try {

@@ -18,7 +18,7 @@ import { say, warn } from './terminal.js';
 
 interface ServeFlags {
   fabric: string;
-  port: number;
+  port?: number;
   host: string;
   hostName?: string[];
   tokenFile?: string;
@@ -37,9 +37,9 @@ export function serveVerb(): Command {
   return verb('serve', 'show the metrics to Prometheus, on the loopback')
     .addOption(fabricOption())
     .addOption(
-      new Option('--port <n>', 'where; 0 takes a free one')
-        .argParser(parseCount(0, 65_535))
-        .default(9464),
+      new Option('--port <n>', 'where; 0 takes a free one (default: 9464)').argParser(
+        parseCount(0, 65_535),
+      ),
     )
     .addOption(new Option('--host <address>', 'on which address').default('127.0.0.1'))
     .option('--host-name <name...>', 'other names that scrapes may call it by')

@@ -19,10 +19,10 @@ interface ExportFlags {
   fabric: string;
   out: string;
   interval?: number;
-  maxSize: number;
-  keep: number;
+  maxSize?: number;
+  keep?: number;
   gzip?: boolean;
-  retention: number;
+  retention?: number;
 }
 
 export function metricsVerb(): Command {
@@ -120,10 +120,10 @@ function exportVerb(): Command {
     .requiredOption('--out <file>', 'where to')
     .addOption(fabricOption())
     .option('--interval <time>', 'how often (default: 5s)', parseDuration)
-    .option('--max-size <bytes>', 'put the file away when it is so large, as 10M', parseSize, 10e6)
-    .option('--keep <n>', 'files put away that are kept', parseCount(0, 1000), 5)
+    .option('--max-size <bytes>', 'put the file away when it is so large (default: 10M)', parseSize)
+    .option('--keep <n>', 'files put away that are kept (default: 5)', parseCount(0, 1000))
     .option('--gzip', 'compress all of those but the newest')
-    .option('--retention <time>', 'remove those that are older', parseDuration, 48 * 3_600_000)
+    .option('--retention <time>', 'remove those that are older (default: 48h)', parseDuration)
     .addHelpText('after', exportHelp)
     .action(exportMetrics);
 }
@@ -139,10 +139,10 @@ async function exportMetrics(flags: ExportFlags): Promise<void> {
   const exporter = new Exporter(fabric, {
     file,
     ...(intervalMs === undefined ? {} : { intervalMs }),
-    maxBytes,
-    keep,
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(keep === undefined ? {} : { keep }),
+    ...(retention === undefined ? {} : { retentionMs: retention }),
     gzip: flags.gzip ?? false,
-    retentionMs: retention,
     onProblem: (problem) =>
       warn(`cfc: ${problem === undefined ? `${file}: written again` : problem.message}\n`),
   });

@@ -12,13 +12,13 @@ export interface ExporterOptions {
   intervalMs?: number;
   /** How often events are looked for. Default 200. */
   eventsMs?: number;
-  /** A file that would grow beyond it is put away first. Default 10,000,000. */
+  /** A file that would grow beyond it is put away first. Default: option `metrics.rotateBytes`. */
   maxBytes?: number;
-  /** Files put away that are kept. Default 5. */
+  /** Files put away that are kept. Default: option `metrics.keepFiles`. */
   keep?: number;
   /** Compress all of those but the newest. Default false. */
   gzip?: boolean;
-  /** Files put away that were last written longer ago are removed. Default 48 h. */
+  /** Files put away that were last written longer ago are removed. Default: option `metrics.keepSeconds`. */
   retentionMs?: number;
   /** Told when looking or writing begins to fail, and when it works again (undefined). */
   onProblem?: (problem: CfcError | undefined) => void;
@@ -32,10 +32,7 @@ export interface Exported {
 
 const defaults = {
   eventsMs: 200,
-  maxBytes: 10_000_000,
-  keep: 5,
   gzip: false,
-  retentionMs: 48 * 3600 * 1000,
 };
 
 /**
@@ -75,7 +72,14 @@ export class Exporter {
   constructor(fabric: Exported, { onProblem, ...options }: ExporterOptions) {
     this.#fabric = fabric;
     this.#onProblem = onProblem;
-    this.#options = { ...defaults, intervalMs: option('metrics.intervalMs'), ...options };
+    this.#options = {
+      ...defaults,
+      intervalMs: option('metrics.intervalMs'),
+      maxBytes: option('metrics.rotateBytes'),
+      keep: option('metrics.keepFiles'),
+      retentionMs: option('metrics.keepSeconds') * 1000,
+      ...options,
+    };
     for (const [name, value] of Object.entries(this.#options)) {
       const least = name === 'keep' ? 0 : 1;
       if (typeof value === 'number' && !(value >= least)) {

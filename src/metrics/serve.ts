@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { option } from '../config/index.js';
 import { CfcError } from '../errors.js';
 import { contentTypes, type ExpositionFormat } from './exposition.js';
 
@@ -23,7 +24,7 @@ export interface MetricsServerOptions {
   render: (format: ExpositionFormat) => string;
   /** Default 127.0.0.1. */
   host?: string;
-  /** Default 9464; 0 takes a free one. */
+  /** Default: option `metrics.port`; 0 takes a free one. */
   port?: number;
   /** Who sends another one, or none, is refused. */
   token?: string;
@@ -59,7 +60,7 @@ export class MetricsServer {
 
   /** @throws {CfcError} `ERR_CFC_SYSTEM` where the port cannot be had */
   static async listen(options: MetricsServerOptions): Promise<MetricsServer> {
-    const { host = '127.0.0.1', port = 9464, hostNames = [] } = options;
+    const { host = '127.0.0.1', port = option('metrics.port'), hostNames = [] } = options;
     const made = new MetricsServer(options);
     await new Promise<void>((resolve, reject) => {
       made.#server.once('error', (cause) => {

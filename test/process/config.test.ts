@@ -1,4 +1,12 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type OptionKey, type OptionSpec, specOf } from '../../src/index.js';
@@ -77,6 +85,55 @@ async function checkpointsOf<T>(
   const body =
     'let path; for (let n = 0; n < 8; n += 1) ({ path } = await agent.checkpoint({ n }));';
   return look(dirname(await printed(way, dir, `${body} console.log(path);`)));
+}
+
+interface PrintedRule {
+  name: string;
+  threshold: number;
+  windowMs: number;
+  cooldownMs: number;
+}
+
+/** What `cfc alerts rules` says of the rules that hold without a file. */
+function ruleProof(
+  look: (rule: PrintedRule) => number,
+  usual: number,
+  name = 'queue_depth_high',
+): Proof {
+  return {
+    value: '17.5',
+    look: async (way, dir) => {
+      const { rules } = (await json(way, dir, 'alerts', 'rules')) as { rules: PrintedRule[] };
+      return look(rules.find((rule) => rule.name === name) as PrintedRule);
+    },
+    usual,
+    changed: 17.5,
+  };
+}
+
+const thresholdOf = (name: string, usual: number): Proof =>
+  ruleProof((rule) => rule.threshold, usual, name);
+
+/** Lets an exporter write until its files look so. */
+async function exported(
+  way: Way,
+  dir: string,
+  look: (files: string[], away: number) => boolean,
+  words: string[],
+): Promise<boolean> {
+  await withBob(dir, 1);
+  const file = join(way.cwd, 'm.jsonl');
+  const flags = ['metrics', 'export', '--out', file, '--interval', '10ms', ...words];
+  const exporter = startCli(flags, { dir, ...way });
+  const seen = new Set<number>();
+  await until(() => {
+    const files = readdirSync(way.cwd).filter((name) => name.startsWith('m.jsonl'));
+    if (existsSync(file)) seen.add(statSync(file).ino);
+    return look(files, seen.size - 1);
+  });
+  exporter.process.kill('SIGTERM');
+  await exporter.exited;
+  return true;
 }
 
 // One for each option, or this does not compile.
@@ -290,6 +347,109 @@ const proofs: Record<OptionKey, Proof> = {
     },
     usual: '20',
     changed: '2',
+  },
+  'stop.graceMs': {
+    value: '100',
+    look: async (way, dir) => {
+      await openFabric({ dir });
+      for (const name of ['set', 'usual']) {
+        const deaf = ['bash', '-c', 'trap "" TERM; while :; do sleep 0.05; done'];
+        const { code } = await run(way, dir, 'run', '--detach', '--name', name, '--', ...deaf);
+        expect(code).toBe(0);
+      }
+      // Between SIGTERM and SIGKILL the other one waits.
+      const usual = startCli(['stop', 'usual'], { dir });
+      const set = await run(way, dir, 'stop', 'set');
+      const usualWaits = usual.process.exitCode === null;
+      await usual.exited;
+      return { code: set.code, usualWaits };
+    },
+    changed: { code: 0, usualWaits: true },
+  },
+  'supervisor.drainMs': {
+    value: '300',
+    look: async (way, dir) => {
+      const dirs = [dir, testDirectory()] as const;
+      for (const each of dirs) {
+        await openFabric({ dir: each });
+        await cli(['run', '--detach', '--name', 'deaf', '--', 'sleep', '60'], { dir: each });
+        await cli(['send', 'deaf', 'nobody reads this'], { dir: each });
+      }
+      const usual = startCli(['down'], { dir: dirs[1] });
+      const { code } = await run(way, dir, 'down');
+      const usualWaits = usual.process.exitCode === null;
+      usual.process.kill('SIGKILL');
+      await usual.exited;
+      await cli(['stop', 'deaf', '--kill'], { dir: dirs[1] });
+      return { code, usualWaits };
+    },
+    changed: { code: 8, usualWaits: true },
+  },
+  'metrics.rotateBytes': {
+    value: '4000',
+    look: (way, dir) =>
+      exported(way, dir, (files) => files.some((name) => name.endsWith('.1')), []),
+    changed: true,
+  },
+  'metrics.keepFiles': {
+    value: '2',
+    look: (way, dir) =>
+      exported(
+        way,
+        dir,
+        // The number of a file that was put away and is there no more.
+        (files, away) => away >= 4 && files.filter((name) => /\.\d+$/.test(name)).length <= 2,
+        ['--max-size', '2k'],
+      ),
+    changed: true,
+  },
+  'metrics.keepSeconds': {
+    value: '60',
+    look: async (way, dir) => {
+      const old = join(way.cwd, 'm.jsonl.3');
+      writeFileSync(old, '');
+      utimesSync(old, Date.now() / 1000 - 3600, Date.now() / 1000 - 3600);
+      return await exported(way, dir, () => !existsSync(old), []);
+    },
+    changed: true,
+  },
+  'metrics.port': {
+    value: '0',
+    look: async (way, dir) => {
+      await openFabric({ dir });
+      const server = startCli(['metrics', 'serve', '--no-token'], { dir, ...way });
+      await until(() => /serving|cfc:/.test(server.stderr));
+      const port = /serving http:\/\/[^:]+:(\d+)/.exec(server.stderr)?.[1];
+      server.process.kill('SIGTERM');
+      await server.exited;
+      return port !== undefined && port !== '9464';
+    },
+    changed: true,
+  },
+  'alerts.coordinationTimeMs': thresholdOf('coordination_time_exceeded', 10_000),
+  'alerts.deliveryRatePct': thresholdOf('delivery_rate_low', 90),
+  'alerts.memoryGrowthPct': thresholdOf('memory_growth_high', 10),
+  'alerts.fdGrowth': thresholdOf('fd_growth_high', 100),
+  'alerts.errorRatePct': thresholdOf('error_rate_high', 5),
+  'alerts.queueDepth': thresholdOf('queue_depth_high', 1000),
+  'alerts.windowSeconds': { ...ruleProof((rule) => rule.windowMs, 300_000), changed: 17_500 },
+  'alerts.cooldownSeconds': { ...ruleProof((rule) => rule.cooldownMs, 300_000), changed: 17_500 },
+  'alerts.checkSeconds': {
+    value: '0.25',
+    look: async (way, dir) => {
+      await openFabric({ dir });
+      const state = join(way.cwd, 'state');
+      const watch = startCli(['alerts', 'watch', '--quiet', '--state', state], { dir, ...way });
+      const seen = async () =>
+        (await json(way, dir, 'alerts', 'list', '--state', state)).watch as { state: string };
+      let told = await seen();
+      while (told.state === 'never') told = await seen();
+      watch.process.kill('SIGTERM');
+      await watch.exited;
+      return (told as { intervalMs?: number }).intervalMs;
+    },
+    usual: 30_000,
+    changed: 250,
   },
 };
 

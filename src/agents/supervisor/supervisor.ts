@@ -1,3 +1,4 @@
+import { option } from '../../config/index.js';
 import { startTicksOf } from '../../core/process.js';
 import { CfcError } from '../../errors.js';
 import type { Topology } from '../../topology/topology.js';
@@ -26,7 +27,7 @@ export interface SupervisorOptions {
   onEvent?: (event: SupervisionEvent) => void;
   /** How long each level of agents may take until it is ready. Default 30000. */
   readyTimeoutMs?: number;
-  /** From TERM to KILL. Default 5000. */
+  /** From TERM to KILL. Default: option `stop.graceMs`. */
   graceMs?: number;
   /** Messages wait for so long, and nothing is done: `no-progress`. Default 30000. */
   noProgressMs?: number;
@@ -42,9 +43,9 @@ export interface SupervisorOptions {
 }
 
 export interface DownOptions {
-  /** For all of it. Default 30000. */
+  /** For all of it. Default: option `supervisor.drainMs`. */
   timeoutMs?: number;
-  /** From TERM to KILL. Default 5000. */
+  /** From TERM to KILL. Default: option `stop.graceMs`. */
   graceMs?: number;
   /** Told of `draining` and `stopped`. */
   onEvent?: (event: SupervisionEvent) => void;
@@ -60,9 +61,7 @@ export interface SupervisedAgent {
 
 const defaults = {
   readyTimeoutMs: 30_000,
-  graceMs: 5_000,
   noProgressMs: 30_000,
-  downTimeoutMs: 30_000,
 } as const;
 const tickMs = 1_000;
 /** Without pidfds deaths are found by looking at the leases this often. */
@@ -118,7 +117,7 @@ export class Supervisor implements AsyncDisposable {
       this.#resolveClosed = resolve;
     });
     this.#host = new FabricHost(fabric, agent, options, {
-      graceMs: options.graceMs ?? defaults.graceMs,
+      graceMs: options.graceMs ?? option('stop.graceMs'),
       ended: (name) => this.#supervision.ended(name),
       heirOf: (name) => this.#supervision.heirOf(name),
       planOf: (name) => topology.agent(name),
@@ -172,7 +171,7 @@ export class Supervisor implements AsyncDisposable {
     fabric.requireRight('stop');
     const agent = await takeOver(fabric);
     const host = new FabricHost(fabric, agent, options, {
-      graceMs: options.graceMs ?? defaults.graceMs,
+      graceMs: options.graceMs ?? option('stop.graceMs'),
       ended: () => {},
       heirOf: (name) => name,
       planOf: () => undefined,
@@ -221,7 +220,7 @@ export class Supervisor implements AsyncDisposable {
    */
   async down(options: Omit<DownOptions, 'onEvent'> = {}): Promise<ShutdownReport> {
     this.#end();
-    const graceMs = options.graceMs ?? this.#options.graceMs ?? defaults.graceMs;
+    const graceMs = options.graceMs ?? this.#options.graceMs ?? option('stop.graceMs');
     const names = this.topology.agents.map(({ name }) => name);
     try {
       return await takeDown(this.#host.fabric, this.#host, names, { ...options, graceMs });
@@ -370,7 +369,7 @@ function takeDown(
   fabric: SupervisedFabric,
   host: FabricHost,
   insiders: readonly string[],
-  { timeoutMs = defaults.downTimeoutMs, graceMs = defaults.graceMs }: DownOptions,
+  { timeoutMs = option('supervisor.drainMs'), graceMs = option('stop.graceMs') }: DownOptions,
 ): Promise<ShutdownReport> {
   return shutDown(fabric.region, {
     ...{ timeoutMs, graceMs, insiders, self: supervisorName },

@@ -48,7 +48,9 @@ describe('The table of options', () => {
       .filter((path) => path.endsWith('.ts') && !path.startsWith('config/'))
       .filter((path) => {
         const text = readFileSync(join(root, 'src', path), 'utf8');
-        return text.includes(`option('${key}')`) || text.includes(`specOf('${key}')`);
+        return ['option(', 'specOf(', 'thresholdOption: '].some((who) =>
+          text.includes(`${who}'${key}'`),
+        );
       });
 
     const readByCore = key === 'dir' || key === 'config'; // region.cc; load.ts itself
