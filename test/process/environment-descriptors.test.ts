@@ -4,8 +4,8 @@ import { needs } from '../support/environment.js';
 import { evidenceOf } from '../support/evidence.js';
 import { testDirectory } from '../support/fabric.js';
 
-// Hard and soft: Node raises the soft one.
-const limited = ['prlimit', '--nofile=60:60'];
+// Hard and soft: Node raises the soft one. Enough for it to load modules, dozens of files at once.
+const limited = ['prlimit', '--nofile=128:128'];
 
 describe('A process without descriptors', () => {
   beforeEach((context) => needs(context, [...limited, 'true']));

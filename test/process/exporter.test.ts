@@ -189,8 +189,11 @@ describe('A disk of 1 MB', () => {
           fs.rmSync(ballast);
           while (told.length < 2 * round + 2) await sleep(5);
         }
+        const alive = setInterval(() => {}, 1000); // an exporter alone keeps no process running
+        const asked = new Promise((resolve) => process.once('SIGTERM', resolve));
         say('works');
-        await new Promise((resolve) => process.once('SIGTERM', resolve));
+        await asked;
+        clearInterval(alive);
         await exporter.stop();
         const text = fs.readFileSync(file, 'utf8');
         const lines = text.split('\n');

@@ -32,7 +32,7 @@ describe('environmentOf', () => {
 describe('shimArguments', () => {
   test('names what is given, and nothing else', () => {
     expect(shimArguments('f', '/d', bob)).toEqual([
-      ...['shim', '--fabric', 'f', '--dir', '/d', '--agent', 'bob'],
+      ...['shim', '--fabric', 'f', '--dir', '/d', '--agent', 'bob', '--grace-ms', '5000'],
     ]);
     expect(shimArguments('f', '/d', { ...bob, graceMs: 0, outFile: '/o', role: '' })).toEqual([
       ...['shim', '--fabric', 'f', '--dir', '/d', '--agent', 'bob'],
