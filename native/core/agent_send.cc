@@ -401,11 +401,16 @@ Status Agent::SendBatchNow(Route* route, const Outgoing* messages, uint32_t coun
     // The first claim may find the recipient anew; those that follow must be in the same mailbox.
     status = Claim(route, lane, FullPolicy::kReject, &positions[done]);
     if (status != Status::kOk) break;
+    // Whether it has had its share was judged by the first claim: were it by each, others that come
+    // to wait meanwhile would make it give back what it has claimed, as holes.
+    const bool in_turn = route->in_turn;
+    route->in_turn = true;
     uint32_t claimed = done + 1;
     for (; claimed < count; ++claimed) {
       status = ClaimOnce(route, lane, FullPolicy::kReject, &positions[claimed]);
       if (status != Status::kOk) break;
     }
+    route->in_turn = in_turn;
     if (status != Status::kOk) {  // no room half-way: nothing of these was accepted
       for (uint32_t i = done; i < claimed; ++i) route->view.lanes[lane].Abort(me, positions[i]);
       fabric.Reclaim(route->view, lane);
