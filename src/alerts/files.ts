@@ -19,14 +19,18 @@ export function makePrivateDirectory(path: string): void {
 /**
  * Replaces a file whole: whoever reads it sees the old text or the new one, and so does who comes
  * after a crash. Mode 0600.
+ *
+ * @param content - the text, or what writes it
  */
-export function replaceFile(path: string, text: string): void {
+export function replaceFile(path: string, content: string | ((fd: number) => void)): void {
   const temporary = `${path}.${process.pid}.new`;
   try {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const fd = openSync(temporary, flags, 0o600);
     try {
-      writeFileSync(fd, text); // all of it, where `writeSync` may write less and say nothing
+      // All of it, where `writeSync` may write less and say nothing.
+      if (typeof content === 'string') writeFileSync(fd, content);
+      else content(fd);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

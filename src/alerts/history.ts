@@ -6,8 +6,8 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   readSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -17,6 +17,7 @@ import { type Severity, severities } from './rule.js';
 
 export const alertRetentionMs = 86_400_000;
 const maxFileBytes = 10 << 20;
+const blockBytes = 64 << 10;
 /** How long lines may outstay the retention, so that the file is seldom written anew. */
 const pruneEveryMs = 3_600_000;
 
@@ -58,19 +59,25 @@ export class AlertHistory {
     const { size } = fstatSync(this.#fd);
     if (nowMs - this.#prunedAtMs < pruneEveryMs && size < maxFileBytes) return;
     this.#prunedAtMs = nowMs;
-    const lines = readFileSync(this.#path, 'utf8').split('\n').slice(0, -1);
-    let kept = lines.filter((line) => timeOf(line) >= nowMs - alertRetentionMs);
-    // The newer half, until it fits.
-    while (
-      kept.length > 1 &&
-      kept.reduce((sum, line) => sum + line.length + 1, 0) >= maxFileBytes
-    ) {
-      kept = kept.slice(Math.ceil(kept.length / 2));
-    }
-    if (kept.length === lines.length) return;
-    replaceFile(this.#path, kept.map((line) => `${line}\n`).join(''));
+    const from = this.#firstToKeep(size, nowMs - alertRetentionMs);
+    if (from === 0) return;
+    replaceFile(this.#path, (fd) => {
+      for (const block of blocksOf(this.#fd, from)) writeFileSync(fd, block);
+    });
     closeSync(this.#fd);
     this.#fd = open(this.#path);
+  }
+
+  /** Where the first line begins that is young enough; half of a file that is full goes anyway. */
+  #firstToKeep(size: number, sinceMs: number): number {
+    let at = size < maxFileBytes ? 0 : size - maxFileBytes / 2;
+    let cutLine = at > 0;
+    for (const line of linesOf(this.#fd, at)) {
+      if (!cutLine && timeOf(line) >= sinceMs) return at;
+      cutLine = false;
+      at += line.length;
+    }
+    return at;
   }
 }
 
@@ -171,10 +178,35 @@ function parse(line: string): AlertRecord | undefined {
   }
 }
 
-const timeOf = (line: string) => {
-  const record = parse(line);
+const timeOf = (line: Buffer) => {
+  const record = parse(line.toString());
   return record === undefined ? -Infinity : Date.parse(record.timestamp);
 };
+
+/** What is in a file from there on. A block is overwritten by the next one. */
+function* blocksOf(fd: number, from: number): Generator<Buffer> {
+  const block = Buffer.alloc(blockBytes);
+  for (let at = from; ; ) {
+    const read = readSync(fd, block, 0, block.length, at);
+    if (read === 0) return;
+    yield block.subarray(0, read);
+    at += read;
+  }
+}
+
+/** Lines of a file from there on, each with its end; a day of them is never held at once. */
+function* linesOf(fd: number, from: number): Generator<Buffer> {
+  let begun = Buffer.alloc(0);
+  for (const block of blocksOf(fd, from)) {
+    let at = 0;
+    for (let end = block.indexOf(0x0a); end >= 0; end = block.indexOf(0x0a, at)) {
+      yield Buffer.concat([begun, block.subarray(at, end + 1)]);
+      begun = Buffer.alloc(0);
+      at = end + 1;
+    }
+    begun = Buffer.concat([begun, block.subarray(at)]);
+  }
+}
 
 function open(path: string): number {
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;

@@ -65,6 +65,25 @@ describe('a history', () => {
     );
   });
 
+  test('keeps at most 10 MB, the newest, in whole lines', async () => {
+    const path = temporary();
+    const history = open(path);
+    const record = { ...line('a', 0), message: 'm'.repeat(100_000) };
+    let most = 0;
+    for (let n = 0; n < 250; n += 1) {
+      history.append({ ...record, alert: `a${n}` }, seconds(n));
+      most = Math.max(most, statSync(path).size);
+    }
+
+    expect(most).toBeGreaterThan(10 << 20);
+    expect(most).toBeLessThan((10 << 20) + 200_000);
+    const { records, unreadable } = await readAlertHistory(path);
+    const first = 250 - records.length;
+    expect(unreadable).toBe(0);
+    expect(records.length).toBeGreaterThan(50);
+    expect(records.map(({ alert }) => alert)).toEqual(records.map((_, i) => `a${first + i}`));
+  });
+
   test('cuts away what a crash tore off, and goes on behind it', async () => {
     const path = temporary();
     const whole = `${JSON.stringify(line('a', 0))}\n`;
