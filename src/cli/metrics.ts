@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { Fabric } from '../index.js';
-import { type Analysis, analyze, Exporter, type MetricStatistics } from '../metrics/index.js';
+import { analyze, Exporter, type MetricStatistics } from '../metrics/index.js';
+import { analyzeLive } from './metrics-live.js';
 import { serveVerb } from './metrics-serve.js';
 import { fabricOption, jsonOption, parseCount, parseDuration, verb } from './options.js';
 import { exitCodes, Outcome } from './outcome.js';
@@ -41,8 +42,8 @@ export function metricsVerb(): Command {
 
 const metricsHelp = `
 Without files it looks at a fabric that runs: counters since it began, gauges as they are now, one
-value an agent. What happened in a window only the files of an exporter know: it says so where one
-is asked for that is shorter than the fabric is old.
+value an agent. Shared memory has no past: with a --window that is shorter than the fabric is old it
+watches for so long from now on. Ctrl-C ends that early. What was, the files of an exporter know.
 
   cfc metrics --metric coordination.time --by agent metrics.jsonl metrics.jsonl.1`;
 
@@ -52,8 +53,10 @@ async function metrics(files: string[], flags: MetricsFlags): Promise<void> {
     ...(flags.by === undefined ? {} : { by: flags.by }),
     ...(flags.metric === undefined ? {} : { metrics: flags.metric }),
   };
-  const analysis =
-    files.length > 0 ? await analyze(files, options) : await live(flags.fabric, options);
+  const { analysis, interrupted } =
+    files.length > 0
+      ? { analysis: await analyze(files, options), interrupted: false }
+      : await analyzeLive(flags.fabric, options);
   if (analysis.skipped > 0) warn(`cfc: ${analysis.skipped} lines are no record\n`);
   if (flags.json) {
     const { window, metrics: rows } = analysis;
@@ -61,38 +64,7 @@ async function metrics(files: string[], flags: MetricsFlags): Promise<void> {
   } else {
     await writeOut(tableOf(analysis.metrics));
   }
-}
-
-// Shared memory knows what was counted since the fabric began.
-async function live(name: string, options: Parameters<typeof analyze>[1]): Promise<Analysis> {
-  const fabric = await Fabric.open(name);
-  try {
-    const { windowMs, ...rest } = options ?? {};
-    const nowMs = Date.now();
-    const ageMs = nowMs - fabric.info().createdAt.getTime();
-    if (windowMs !== undefined && windowMs < ageMs) {
-      const since = fabric.info().createdAt.toISOString();
-      warn(
-        `cfc: shared memory has no history: this is since ${since}. For a window give the file of ` +
-          '`cfc metrics export`\n',
-      );
-    }
-    const records = fabric.sampler({ processesAtATime: 20_000 }).sample(nowMs);
-    const analysis = await analyze(records, rest);
-    const fromMs = fabric.info().createdAt.getTime();
-    const ms = Math.max(1, nowMs - fromMs);
-    analysis.window = {
-      from: new Date(fromMs).toISOString(),
-      to: new Date(nowMs).toISOString(),
-      ms,
-    };
-    for (const row of analysis.metrics) {
-      row.rate = ((row.kind === 'counter' ? row.avg * row.count : row.count) * 1000) / ms;
-    }
-    return analysis;
-  } finally {
-    await fabric.close();
-  }
+  if (interrupted) throw new Outcome(exitCodes.interrupted);
 }
 
 function tableOf(rows: readonly MetricStatistics[]): string {

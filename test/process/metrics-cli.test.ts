@@ -1,6 +1,7 @@
 // `cfc metrics`, `cfc emit`, and what `map` tells, as a person uses them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { cli, jsonLines, startCli } from '../support/cli.js';
 import { openFabric, testDirectory, until } from '../support/fabric.js';
@@ -47,6 +48,50 @@ describe('cfc metrics', () => {
     expect(Object.keys(sent)).toEqual(fields);
     expect(sent).toMatchObject({ unit: 'messages', kind: 'counter', count: 1, avg: 3 });
     expect(table.stdout).toMatch(/^METRIC +TAG .*\ninbox.size +bob +messages +1 +3 /);
+  });
+
+  test('watches for a window that is shorter than the fabric is old', async () => {
+    const dir = testDirectory();
+    const fabric = await openFabric({ dir });
+    const alice = await fabric.join('alice');
+    await fabric.join('bob');
+    await alice.sendBatch('bob', [1, 2, 3]);
+    await sleep(2100);
+
+    const watching = startCli(['metrics', '--json', '--window', '2s'], { dir, input: '' });
+    while (!watching.stderr.includes('from now on')) await sleep(1);
+    await alice.sendBatch('bob', [4, 5]);
+    const { code, stdout } = await watching.exited;
+
+    expect(code).toBe(0);
+    const { window, metrics } = JSON.parse(stdout);
+    const row = (name: string) => metrics.find(({ metric }: Row) => metric === name);
+    expect(window.ms).toBeGreaterThanOrEqual(2000);
+    const sent = row('coordination.message_sent');
+    expect(sent.avg * sent.count).toBe(2);
+    expect(sent.rate).toBeCloseTo(2000 / window.ms, 6);
+    expect(row('inbox.size')).toMatchObject({ max: 5 });
+    expect(row('inbox.size').count).toBeGreaterThan(1); // a look after the other
+  });
+
+  test('says what it saw when it is interrupted', async () => {
+    const dir = testDirectory();
+    const fabric = await openFabric({ dir });
+    const alice = await fabric.join('alice');
+    await fabric.join('bob');
+    await sleep(5100);
+
+    const watching = startCli(['metrics', '--json', '--window', '5s'], { dir, input: '' });
+    while (!watching.stderr.includes('from now on')) await sleep(1);
+    await alice.sendBatch('bob', [1, 2, 3]);
+    watching.process.kill('SIGINT');
+    const { code, stdout } = await watching.exited;
+
+    expect(code).toBe(130);
+    const { window, metrics } = JSON.parse(stdout);
+    expect(window.ms).toBeLessThan(5000);
+    const sent = metrics.find(({ metric }: Row) => metric === 'coordination.message_sent');
+    expect(sent.avg * sent.count).toBe(3);
   });
 
   test('reads files, and stdin', async () => {
