@@ -22,8 +22,7 @@ cmake --build "$build" --target core_tests -j2
 profiles=$build/profiles
 rm -rf "$profiles"
 mkdir -p "$profiles"
-LLVM_PROFILE_FILE="$PWD/$profiles/core%c.profraw" timeout --kill-after=10 900 \
-  "$build/core_tests"
+LLVM_PROFILE_FILE="$PWD/$profiles/core%c.profraw" scripts/run-core-tests.sh "$build/core_tests"
 llvm-profdata merge -o "$build/core.profdata" "$profiles"/*.profraw
 
 sources=("$build/core_tests" -instr-profile="$build/core.profdata" -ignore-filename-regex=/test/)

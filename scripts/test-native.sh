@@ -52,4 +52,5 @@ if [ "$variant" = tsan ] && setarch -R true 2>/dev/null; then launch=(setarch -R
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
-exec "${launch[@]}" timeout --kill-after=10 900 "$build/core_tests" "$@"
+if [ $# -gt 0 ]; then exec "${launch[@]}" timeout --kill-after=10 900 "$build/core_tests" "$@"; fi
+exec "${launch[@]}" scripts/run-core-tests.sh "$build/core_tests"
