@@ -264,9 +264,11 @@ export class Fabric implements AsyncDisposable {
    * dropped, and who waits for an ack is told so.
    *
    * @returns how many
-   * @throws {CfcError} `ERR_CFC_NO_AGENT`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_FORBIDDEN` where this process is another agent,
+   *   and may not configure
    */
   clear(name: string): number {
+    this.#requireOwn(name);
     return this.#region.clear(name);
   }
 
@@ -364,8 +366,10 @@ export class Fabric implements AsyncDisposable {
    *
    * @param name whose they were; default: everybody's
    * @returns how many
+   * @throws {CfcError} `ERR_CFC_FORBIDDEN` where this process is another agent, and may not configure
    */
   dropDead(name?: string): number {
+    this.#requireOwn(name);
     let dropped = 0;
     for (const { message } of this.deadLetters(name)) {
       const { uid, number } = message.facts;
@@ -487,9 +491,11 @@ export class Fabric implements AsyncDisposable {
    * Takes a name that nobody living holds out of the directory: how its command ended, its last
    * lines, and what is queued behind it, which counts as dropped.
    *
-   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_LEASE_HELD`
+   * @throws {CfcError} `ERR_CFC_NO_AGENT`, `ERR_CFC_LEASE_HELD`, `ERR_CFC_FORBIDDEN` where messages
+   *   are queued, and this process is another agent that may not configure
    */
   forget(name: string): void {
+    if ((this.#region.agent(name)?.depth ?? 0) > 0) this.#requireOwn(name);
     this.#region.forgetAgent(name);
   }
 
@@ -533,18 +539,27 @@ export class Fabric implements AsyncDisposable {
     this.#region.check();
   }
 
+  /** What is an agent's own it may drop; what is another's only who may configure. */
+  #requireOwn(target?: string): void {
+    if (target === undefined) this.requireRight('configure');
+    else if (target !== option('agent')) this.requireRight('configure', { target });
+  }
+
   async #endAndForget(name: string): Promise<void> {
     try {
       this.#region.control(name, 'kill', 0);
-    } catch {
-      // It has ended already, or ends.
+    } catch (error) {
+      // It has ended already, or ends; or it did, and somebody else has the name.
+      if (error instanceof CfcError && error.code === 'ERR_CFC_USAGE') return;
     }
+    const holder = this.#region.agent(name)?.pid;
     for (;;) {
       try {
         this.#region.forgetAgent(name);
         return;
       } catch (error) {
         if (!(error instanceof CfcError) || error.code !== 'ERR_CFC_LEASE_HELD') return;
+        if (this.#region.agent(name)?.pid !== holder) return;
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }

@@ -77,7 +77,6 @@ async function redrive(fabric: Fabric, name: string | undefined, flags: DeadFlag
 
 async function drop(fabric: Fabric, name: string | undefined, flags: DeadFlags): Promise<void> {
   const dryRun = flags.dryRun ?? false;
-  if (!dryRun) fabric.requireRight('configure', name === undefined ? {} : { target: name });
   const dropped = dryRun ? fabric.deadLetters(name).length : fabric.dropDead(name);
   if (flags.json) await writeJson({ v: 1, dropped, dryRun });
   else await writeOut(`${dryRun ? 'would drop' : 'dropped'} ${dropped} dead letters\n`);

@@ -174,6 +174,41 @@ describe('Fabric.requireRight', () => {
   });
 });
 
+test('What is for others drops who may configure; what is for oneself everybody', async () => {
+  const { fabric, dir, boss } = await team();
+  await boss.send('two', 'work');
+  const outcomes = (agent: string) =>
+    startChild(
+      async ({ open, say, args }) => {
+        const fabric = await open();
+        const outcome = (work: () => unknown) => {
+          try {
+            return work();
+          } catch (error) {
+            return (error as { code: string }).code;
+          }
+        };
+        say([
+          outcome(() => fabric.forget('two')),
+          outcome(() => fabric.clear('two')),
+          outcome(() => fabric.clear(args)),
+          outcome(() => fabric.dropDead('two')),
+          outcome(() => fabric.dropDead()),
+          outcome(() => fabric.dropDead(args)),
+        ]);
+        await fabric.close();
+      },
+      { dir, args: agent, env: { CFC_AGENT: agent } },
+    ).heard();
+  const refused = 'ERR_CFC_FORBIDDEN';
+
+  expect(await outcomes('one')).toEqual([refused, refused, 0, refused, refused, 0]);
+  expect(await outcomes('boss')).toEqual(['ERR_CFC_LEASE_HELD', 1, 0, 0, 0, 0]);
+  const refusals = audit(fabric).filter(({ action }) => action === 'configure');
+  // The second of a target within a second is counted in the line of the next.
+  expect(refusals.map(({ target }) => target)).toEqual(['two', '']);
+});
+
 describe('audit.jsonl', () => {
   test('has a line for each refusal, with who, what, on whom', async () => {
     const { fabric, one } = await team();
