@@ -96,7 +96,7 @@ export {
   parseAlertRules,
 } from './alerts/rule-file.js';
 export { readFiringAlerts } from './alerts/saved-state.js';
-export { SilenceFile } from './alerts/silences.js';
+export { SilenceFiles } from './alerts/silences.js';
 export { type AlertmanagerOptions, AlertmanagerSink } from './alerts/sinks/alertmanager.js';
 export { CommandSink, type CommandSinkOptions } from './alerts/sinks/command.js';
 export { RecordSink } from './alerts/sinks/lines.js';

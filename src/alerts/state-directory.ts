@@ -50,7 +50,7 @@ export class AlertFiles {
   }
 
   get silences(): string {
-    return join(this.directory, 'silences.json');
+    return join(this.directory, 'silences');
   }
 
   /** @param name of a sink, such as `webhook` */

@@ -7,7 +7,7 @@ import { AlertHistory } from './history.js';
 import type { ActiveAlert } from './instance.js';
 import type { Silence } from './muting.js';
 import type { Redactor } from './redact.js';
-import { SilenceFile } from './silences.js';
+import { SilenceFiles } from './silences.js';
 import type { AlertSink, SinkStatus } from './sinks/sink.js';
 import type { AlertFiles } from './state-directory.js';
 
@@ -49,7 +49,7 @@ export class AlertWatch {
   readonly #options: Required<Omit<AlertWatchOptions, keyof AlertEngineOptions>>;
   readonly #history: AlertHistory;
   readonly #heartbeat: Heartbeat;
-  readonly #silenceFile: SilenceFile;
+  readonly #silenceFiles: SilenceFiles;
   readonly #unlock: () => void;
   #historyFailed = false;
 
@@ -65,7 +65,7 @@ export class AlertWatch {
     if (saved !== undefined) this.engine.restore(saved, now());
     this.#history = new AlertHistory(files.history);
     this.#heartbeat = new Heartbeat(files.heartbeat, intervalMs);
-    this.#silenceFile = new SilenceFile(files.silences, tell);
+    this.#silenceFiles = new SilenceFiles(files.silences, tell);
   }
 
   /** One evaluation. Never throws. @returns what changed */
@@ -129,7 +129,7 @@ export class AlertWatch {
       this.engine.setSource((error as Error).message);
     }
     const nowMs = now();
-    this.engine.silences = [...silences, ...this.#silenceFile.read(nowMs)];
+    this.engine.silences = [...silences, ...this.#silenceFiles.read(nowMs)];
     const { changed, notification } = this.engine.evaluate(nowMs);
     if (notification !== undefined) {
       for (const group of notification.groups) {

@@ -12,7 +12,7 @@ import {
   Redactor,
   readAlertHistory,
   readHeartbeat,
-  SilenceFile,
+  SilenceFiles,
   severities,
   summarizeAlerts,
   type WatchStatus,
@@ -119,7 +119,7 @@ async function check(flags: CheckFlags): Promise<void> {
   const watch = readHeartbeat(files.heartbeat, Date.now());
   const labels: Record<string, string> = flags.file === undefined ? { fabric: flags.fabric } : {};
   const engine = new AlertEngine({ rules, inhibitions, labels });
-  engine.silences = [...silences, ...new SilenceFile(files.silences).read(Date.now())];
+  engine.silences = [...silences, ...new SilenceFiles(files.silences).read(Date.now())];
   if (flags.file === undefined) await lookAt(flags.fabric, flags.sample, engine);
   else evaluateFile(flags.file, engine);
   const active = engine.active().filter(({ state }) => state === 'firing' || state === 'pending');
@@ -275,20 +275,21 @@ function silenceVerb(): Command {
 }
 
 async function silence(alert: string | undefined, flags: SilenceFlags): Promise<void> {
-  const file = new SilenceFile(filesFor(flags).silences);
+  const files = new SilenceFiles(filesFor(flags).silences);
   const nowMs = Date.now();
   if (flags.end !== undefined) {
-    if (!file.end(flags.end, nowMs)) throw new Outcome(exitCodes.failed, `no silence ${flags.end}`);
+    if (!files.end(flags.end, nowMs))
+      throw new Outcome(exitCodes.failed, `no silence ${flags.end}`);
     return;
   }
   if (alert !== undefined) {
     const labels = Object.fromEntries((flags.label ?? []).map(parseLabel));
     const untilMs = nowMs + (flags.for ?? 3_600_000);
     const comment = flags.comment ?? '';
-    const made = file.add({ alert, labels, fromMs: nowMs, untilMs, comment }, nowMs);
+    const made = files.add({ alert, labels, fromMs: nowMs, untilMs, comment });
     say(`cfc alerts silence --end ${made.id}`);
   }
-  const silences = file.read(nowMs).map(({ fromMs, untilMs, ...rest }) => {
+  const silences = files.read(nowMs).map(({ fromMs, untilMs, ...rest }) => {
     return { ...rest, from: isoTime(fromMs), until: isoTime(untilMs) };
   });
   if (flags.json) await writeJson({ v: 1, silences });

@@ -15,7 +15,7 @@ import { FileSource } from '../../../src/alerts/file-source.js';
 import { readHeartbeat } from '../../../src/alerts/heartbeat.js';
 import { readAlertHistory } from '../../../src/alerts/history.js';
 import { Redactor } from '../../../src/alerts/redact.js';
-import { SilenceFile } from '../../../src/alerts/silences.js';
+import { SilenceFiles } from '../../../src/alerts/silences.js';
 import type { AlertSink } from '../../../src/alerts/sinks/sink.js';
 import { AlertFiles } from '../../../src/alerts/state-directory.js';
 import { AlertWatch, type AlertWatchOptions } from '../../../src/alerts/watch.js';
@@ -153,9 +153,9 @@ describe('a watch', () => {
 
   test('hears of silences that others set meanwhile', async () => {
     const watched = new Watched(temporary());
-    const silences = new SilenceFile(watched.files.silences);
+    const silences = new SilenceFiles(watched.files.silences);
     const silence = { alert: 'load_high', labels: {}, fromMs: 0, comment: '' };
-    const { id } = silences.add({ ...silence, untilMs: seconds(1000) }, seconds(0));
+    const { id } = silences.add({ ...silence, untilMs: seconds(1000) });
     await watched.at(0, 11);
     expect(watched.heard).toEqual([]);
     expect(silences.end(id, seconds(0))).toBe(true);
