@@ -26,7 +26,7 @@ const vitest = (...files) => [
   process.execPath,
   join(root, 'node_modules', 'vitest', 'vitest.mjs'),
   'run',
-  ...files.map((file) => `test/process/${file}.test.ts`),
+  ...files.map((file) => `test/${file.includes('/') ? file : `process/${file}`}.test.ts`),
 ];
 const script = (name, ...words) => [process.execPath, join(root, 'scripts', name), ...words];
 const native = (cases) => [join(root, 'scripts', 'test-native.sh'), 'gcc', `--test-case=${cases}`];
@@ -80,8 +80,10 @@ const rows = {
   },
   F15: { what: 'one floods beside ninety-nine', least: 3, commands: [native('Flood:*')] },
   F16: { what: 'a consumer at one percent', least: 1000, commands: [vitest('limits')] },
+  F17: { what: 'a message in a circle', least: 1, commands: [vitest('unit/repeats')] },
   F18: { what: '708 agents that start at once', least: 708, commands: [vitest('chaos')] },
   F19: { what: 'crash loop', least: 1, commands: [vitest('supervisor')] },
+  F20: { what: 'an event loop that is blocked', least: 1, commands: [vitest('run')] },
   F21: { what: 'worker terminated, exit', least: 70, commands: [vitest('workers', 'exit')] },
   F22: {
     what: 'fork, cluster, exec',
@@ -89,6 +91,8 @@ const rows = {
     commands: [vitest('exit'), native('*forked child*,Lease: does not pass through exec')],
   },
   F23: { what: 'two versions on one fabric', least: 4, commands: [vitest('versions')] },
+  F24: { what: 'storm of alerts', least: 10_000, commands: [vitest('unit/alerts/engine')] },
+  F25: { what: 'webhook down, slow, failing', least: 5, commands: [vitest('unit/alerts/sinks')] },
   F26: {
     what: 'files of an exporter renamed',
     least: values.long ? 30 : 4,

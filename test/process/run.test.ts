@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type AgentSnapshot, type AgentStart, type Fabric, startAgents } from '../../src/index.js';
 import { root } from '../support/child.js';
 import { cli, jsonLines, processesOf, startCli } from '../support/cli.js';
+import { evidenceOf } from '../support/evidence.js';
 import {
   failureOf,
   openFabric,
@@ -422,6 +423,7 @@ time.sleep(1000)`;
 
 describe('liveness', () => {
   test('tells busy and stalled from dead', async () => {
+    const evidence = evidenceOf('F20');
     const { fabric, start } = await withFabric();
     const script = `import { Fabric } from 'cfc';
       const fabric = await Fabric.open('test');
@@ -441,5 +443,6 @@ describe('liveness', () => {
 
     expect(seen(fabric, 'spins').health).toBe('degraded');
     expect(stalled).toMatchObject({ state: 'working', health: 'degraded' });
+    evidence.met();
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Agent, Fabric, Message } from '../../src/index.js';
+import { evidenceOf } from '../support/evidence.js';
 import { failureOf, openFabric, range } from '../support/fabric.js';
 
 async function pair(): Promise<{ fabric: Fabric; a: Agent; b: Agent }> {
@@ -95,6 +96,7 @@ describe('message.forward', () => {
   });
 
   test('ends where the message goes in a circle', async () => {
+    const evidence = evidenceOf('F17');
     const fabric = await openFabric();
     const ring = await Promise.all(range(5).map((n) => fabric.join(`f${n}`)));
     await (ring[0] as Agent).send('f1', 'round and round');
@@ -121,6 +123,7 @@ describe('message.forward', () => {
     expect(code).toBe('ERR_CFC_LOOP');
     expect(forwards).toBe(15);
     expect(fabric.census()).toMatchObject({ acked: 15, queued: 1 });
+    evidence.met();
   });
 
   test('counts the hops of a message with another body too', async () => {

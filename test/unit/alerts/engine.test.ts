@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AlertEngine } from '../../../src/alerts/engine.js';
 import { defaultRules } from '../../../src/alerts/rule.js';
+import { evidenceOf } from '../../support/evidence.js';
 import { Bench, record, rule, seconds, told } from './support.js';
 
 describe('states', () => {
@@ -326,6 +327,7 @@ describe('silences and inhibitions', () => {
 
 describe('a storm', () => {
   test('of 10,000 alerts in 10 s makes at most 20 notifications, and misses no group', () => {
+    const evidence = evidenceOf('F24');
     const groups = 200;
     const rules = Array.from({ length: groups }, (_, i) =>
       rule({ name: `alert_${i}`, metric: `metric.${i}`, by: ['agent'] }),
@@ -356,6 +358,7 @@ describe('a storm', () => {
       heard.push(told(engine.evaluate(seconds(at)).notification));
     }
     expect(counted(heard)).toBe(10_000);
+    evidence.met(fired);
   });
 
   test('of instances is bounded, and what was left out is counted', () => {

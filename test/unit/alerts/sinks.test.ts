@@ -10,6 +10,7 @@ import { Redactor } from '../../../src/alerts/redact.js';
 import { AlertmanagerSink, watchdogAlert } from '../../../src/alerts/sinks/alertmanager.js';
 import { CommandSink } from '../../../src/alerts/sinks/command.js';
 import { WebhookSink } from '../../../src/alerts/sinks/webhook.js';
+import { evidenceOf } from '../../support/evidence.js';
 import { sleep, until } from '../../support/fabric.js';
 import { start } from './support.js';
 
@@ -133,6 +134,7 @@ describe('a webhook', () => {
   });
 
   test('that is down hears everything once it is back, under the same key each time', async () => {
+    const evidence = evidenceOf('F25');
     const first = await server(status(500));
     const { sink, lines } = webhook(first.url);
     const one = notification('load_high');
@@ -149,9 +151,11 @@ describe('a webhook', () => {
     expect(lines).toHaveLength(1);
     expect(lines[0]).not.toContain('path-secret');
     expect(sink.status()).toMatchObject({ waiting: 0, dropped: 0, lastError: undefined });
+    evidence.met(first.heard.length);
   });
 
   test('that does not answer is given up after its time, and tried again', async () => {
+    const evidence = evidenceOf('F25');
     const { heard, url } = await server((_, response) => {
       if (heard.length > 1) response.end();
     });
@@ -160,6 +164,7 @@ describe('a webhook', () => {
     await until(() => sink.status().delivered === 1);
 
     expect(sink.status().failed).toBeGreaterThanOrEqual(1);
+    evidence.met(sink.status().failed);
   });
 
   test('that asks for patience gets it', async () => {
@@ -225,6 +230,7 @@ describe('a webhook', () => {
   });
 
   test('that was down hears one notification after a restart, with every group in it', async () => {
+    const evidence = evidenceOf('F25');
     const down = await server(status(500));
     const path = join(temporary(), 'queue.json');
     const before = webhook(down.url, { path, backoffMs: 60_000, maxBackoffMs: 60_000 });
@@ -243,6 +249,7 @@ describe('a webhook', () => {
     expect(up.heard).toHaveLength(1);
     expect(alertsOf(up.heard[0] as Heard).toSorted()).toEqual(names.toSorted());
     expect(JSON.parse(readFileSync(path, 'utf8')).waiting).toEqual([]);
+    evidence.met();
   });
 
   test('whose file of waiting notifications is damaged begins anew, and says so', async () => {
