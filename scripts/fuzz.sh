@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the fuzzers and runs them, with memory in /dev/shm. Prints for each what was injected, how
-# often the core met the damage, and violations; fails on a violation or on too few inputs.
+# Builds the fuzzers and runs them beside each other, with memory in /dev/shm. Prints for each what
+# was injected, how often the core met the damage, and violations; fails on a violation or on too few
+# inputs.
 #
 #   scripts/fuzz.sh                           the short form of .ci/run
 #   scripts/fuzz.sh --runs N [target...]      N inputs each
@@ -38,17 +39,17 @@ fuzzers=()
 for target in "${targets[@]}"; do fuzzers+=("fuzz_$target"); done
 cmake --build "$build" --target "${fuzzers[@]}" -j2
 
-CFC_FUZZ_DIR=$(mktemp -d /dev/shm/cfc-fuzz-XXXXXX)
-export CFC_FUZZ_DIR
-trap 'rm -rf "$CFC_FUZZ_DIR"' EXIT
+shared=$(mktemp -d /dev/shm/cfc-fuzz-XXXXXX)
+trap 'rm -rf "$shared"' EXIT
 export ASAN_OPTIONS=detect_leaks=1:allow_user_segv_handler=1:handle_sigbus=0
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 
 # How many inputs each gets in the short form: their cost differs.
 declare -A short=([cells]=300000 [files]=20000 [live]=8000)
-failed=0
-for target in "${targets[@]}"; do
-  most=$runs
+
+# Runs one, says what it found; fails where it found something, or did too little.
+fuzz() {
+  local target=$1 most=$runs at_least limits line injected hit
   if [ "$runs" -eq 0 ] && [ "$seconds" -eq 0 ]; then most=${short[$target]}; fi
   at_least=$most
   limits=(-runs="$most")
@@ -57,14 +58,15 @@ for target in "${targets[@]}"; do
     at_least=$((seconds * 50))
   fi
   mkdir -p "$build/found" "$build/corpus/$target"
-  log=$build/$target.log
-  if ! "$build/fuzz/fuzz_$target" "${limits[@]}" -timeout=20 -rss_limit_mb=2048 -max_len=400 \
-    -verbosity=0 -print_final_stats=0 -artifact_prefix="$build/found/$target-" \
+  mkdir -m 0700 "$shared/$target"
+  local log=$build/$target.log
+  if ! CFC_FUZZ_DIR="$shared/$target" "$build/fuzz/fuzz_$target" "${limits[@]}" -timeout=20 \
+    -rss_limit_mb=2048 -max_len=400 -verbosity=0 -print_final_stats=0 \
+    -artifact_prefix="$build/found/$target-" \
     "$build/corpus/$target" "native/fuzz/corpus/$target" >"$log" 2>&1; then
     tail -60 "$log"
     echo "fuzz $target: violations 1; see $build/found"
-    failed=1
-    continue
+    return 1
   fi
   line=$(grep "^fuzz $target: " "$log" || true)
   echo "${line:-fuzz $target: no count}"
@@ -72,7 +74,15 @@ for target in "${targets[@]}"; do
   hit=$(sed -n 's/.*hit \([0-9]*\) .*/\1/p' <<<"$line")
   if [ "${injected:-0}" -lt "$at_least" ] || [ "${hit:-0}" -lt $((at_least / 10)) ]; then
     echo "fuzz $target: too few inputs, or too few that did something: wanted $at_least"
-    failed=1
+    return 1
   fi
+}
+
+running=()
+for target in "${targets[@]}"; do
+  fuzz "$target" &
+  running+=($!)
 done
+failed=0
+for one in "${running[@]}"; do wait "$one" || failed=1; done
 exit "$failed"
