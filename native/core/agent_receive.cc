@@ -19,7 +19,7 @@ constexpr uint32_t kPrefetchCells = 2;
 // Of so many deliveries one has its latency looked at.
 constexpr uint32_t kSampleEvery = 64;
 // Beyond it somebody set the clock, or nobody was there to receive.
-constexpr int64_t kLongestLatencyNs = 3'600'000'000'000;
+constexpr uint64_t kLongestLatencyNs = 3'600'000'000'000;
 
 constexpr auto kNowMs = []() noexcept { return static_cast<uint32_t>(MonotonicNs() / 1'000'000); };
 
@@ -153,9 +153,10 @@ void Agent::NoteSleep(int64_t slept_ns, bool woken) noexcept {
 // How long a message took from its sender to here: of one in a few, and of each that woke us, as a
 // look at the clock costs a tenth of a message.
 void Agent::Sample(const Delivery& delivery) noexcept {
-  const int64_t took_ns = RealTimeNs() - static_cast<int64_t>(delivery.sent_at_ns);
+  // Without a sign: what was sent in the future, or is garbage, took very long.
+  const uint64_t took_ns = static_cast<uint64_t>(RealTimeNs()) - delivery.sent_at_ns;
   // The wall clock may be set, and what comes again was sent long ago.
-  const bool sane = took_ns >= 0 && took_ns < kLongestLatencyNs && delivery.attempt == 0;
+  const bool sane = took_ns < kLongestLatencyNs && delivery.attempt == 0;
   if (sane && until_sample_ == 0) {
     counters_.Add(Metric::kLatencySamples, 1);
     counters_.Add(Metric::kLatencyNs, static_cast<double>(took_ns));
