@@ -7,6 +7,7 @@
 // how many workers were at work when they were terminated, how long that took, and what stayed. Exit
 // code 1 where something stayed. A worker that never ends is for whoever called this to end.
 
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,13 +70,20 @@ function occupations(dir, fabric, agent, size) {
 
 /**
  * A message that a timer sends is found by the loop in the same turn, while it is about to sleep:
- * what it closes is what the loop was going to say its sleep of.
+ * what it closes is what the loop was going to say its sleep of. One that was left by a worker of
+ * that name, terminated between its send and its receive, comes first: closing at that one would
+ * leave the timer with an agent that is gone.
  */
 async function closeBeforeSleep(dir, name) {
   const fabric = await Fabric.open('teardown', { dir });
   const agent = await fabric.join(name);
-  setTimeout(() => agent.trySend(agent.name, 'x'), 5);
-  (await agent.receive()).ack();
+  const own = randomUUID();
+  setTimeout(() => agent.trySend(agent.name, own), 5);
+  for (let seen; seen !== own; ) {
+    const message = await agent.receive();
+    seen = message.text();
+    message.ack();
+  }
   await fabric.close();
 }
 
