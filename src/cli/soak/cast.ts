@@ -91,8 +91,15 @@ export const shims: Readonly<Record<string, string>> = Object.fromEntries(
 export const settledCode: readonly string[] = [
   ...['--no-opt', '--always-sparkplug', '--no-lazy-feedback-allocation', '--no-flush-bytecode'],
 ];
-/** The young generation grows and shrinks with the load, up to 16 MB: it is held at one size. */
-const settledSizes = ['--min-semi-space-size=2', '--max-semi-space-size=2'];
+/**
+ * The young generation grows and shrinks with the load, up to 16 MB: it is held at one size. What a
+ * collection frees is given back by threads at some later time, and more of it where V8 finds the
+ * process idle: it is given back within the collection, and always as much.
+ */
+const settledSizes = [
+  ...['--min-semi-space-size=2', '--max-semi-space-size=2'],
+  ...['--single-threaded-gc', '--no-memory-reducer'],
+];
 
 /** The arguments of node that make a process play its part. */
 export function wordsOf(
