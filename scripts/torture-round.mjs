@@ -14,6 +14,11 @@ import { checkLogs } from './torture-check.mjs';
 const mailboxCells = 64;
 const hangMs = 1000;
 const tickMs = 20;
+/**
+ * Of the kills and stops, how many may at most meet one that has not begun to work. On a busy machine
+ * a start takes long, and chance alone would mostly meet such.
+ */
+const earlyShare = 0.2;
 
 /**
  * Where a repairer is killed from within: fail points of native/core that each repair passes. A
@@ -174,6 +179,12 @@ class Round {
     }
   }
 
+  /** One that has just been started is let go most of the time: it would never do anything. */
+  #mayHit(peer, [injected, hit]) {
+    const early = injected - hit < earlyShare * injected;
+    return peer.worked || (early && this.#random() < 0.1);
+  }
+
   async #stopFor(peer, ms) {
     peer.stopped = true;
     this.counts.stops[0] += 1;
@@ -192,7 +203,7 @@ class Round {
       await sleep(this.#random() < 0.05 ? 1300 : 5 + this.#random() * 80);
       if (this.#random() < stops) {
         const peer = this.#pick([...this.#peers.values()]);
-        if (!peer.stopped && !peer.gone) {
+        if (!peer.stopped && !peer.gone && this.#mayHit(peer, this.counts.stops)) {
           const stop = this.#stopFor(peer, this.#random() * 400).finally(() =>
             this.#stopping.delete(stop),
           );
@@ -203,8 +214,7 @@ class Round {
         this.#random() < 0.15
           ? [this.#pick(this.#of('consumer')), this.#pick(this.#of('producer'))]
           : [this.#pick(this.#of('consumer', 'producer'))];
-      // One that has just been started is let go most of the time: it would never do anything.
-      const chosen = victims.filter((peer) => peer.worked || this.#random() < 0.1);
+      const chosen = victims.filter((peer) => this.#mayHit(peer, this.counts[`${peer.role}s`]));
       for (const peer of chosen) {
         const count = this.counts[`${peer.role}s`];
         injected += 1;

@@ -17,7 +17,7 @@ describe('Under random kills', () => {
     });
 
     expect(stderr).toBe('');
-    expect(code).toBe(0);
+    expect(code, stdout as string).toBe(0);
     const report = JSON.parse(stdout as string) as Record<string, number>;
     expect(report).toMatchObject({ violations: 0 });
     expect(report.injected).toBeGreaterThanOrEqual(40);
