@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Fabric, type SupervisionEvent, Supervisor, Topology } from '../../src/index.js';
 import { type Child, startChild } from '../support/child.js';
@@ -45,6 +46,52 @@ describe('Supervisor', () => {
     const second = await failureOf(Supervisor.start(fabric, supervisor.topology));
     expect(second.code).toBe('ERR_CFC_SUPERVISOR_RUNNING');
     expect(second.details.pid).toBe(process.pid);
+  });
+
+  describe('with an agent that it has only just started', () => {
+    /** Its shim stands still right after its start, before it has a name. */
+    async function superviseSlow() {
+      for (;;) {
+        const fabric = await openFabric({ capacity });
+        let shim = 0;
+        const supervised = await supervise(fabric, `agents: [{ name: slow, ${idle} }]`, {
+          tell: ({ event, pid = 0 }) => {
+            if (event !== 'spawned') return;
+            shim = pid;
+            process.kill(pid, 'SIGSTOP');
+          },
+        });
+        const isThere = fabric.snapshot().some(({ name }) => name === 'slow');
+        if (!isThere) {
+          return { ...supervised, fabric, shim, dir: dirname(fabric.info().path) };
+        }
+        process.kill(shim, 'SIGCONT'); // it was faster than we were
+        await supervised.supervisor.down();
+      }
+    }
+
+    test('stops it as well', async () => {
+      const { supervisor, shim, dir } = await superviseSlow();
+      setTimeout(() => process.kill(shim, 'SIGCONT'), 300);
+      const { stopped, left } = await supervisor.down();
+      expect({ stopped, left }).toEqual({ stopped: ['slow'], left: [] });
+      expect(processesOf(dir)).toEqual([]);
+    });
+
+    test('ends it where it does not come to its name', async () => {
+      const { supervisor, dir } = await superviseSlow();
+      const { stopped, left } = await supervisor.down();
+      expect({ stopped, left }).toEqual({ stopped: [], left: [] });
+      await until(() => processesOf(dir).length === 0);
+    });
+
+    test('lets go of it once it is there', async () => {
+      const { supervisor, shim, fabric } = await superviseSlow();
+      setTimeout(() => process.kill(shim, 'SIGCONT'), 300);
+      await supervisor.close();
+      expect(living(fabric)).toEqual({ slow: shim });
+      await Supervisor.down(fabric);
+    });
   });
 
   test('starts again who is killed, and publishes what happens', async () => {
@@ -198,6 +245,30 @@ describe('A supervisor that is killed', () => {
     await until(() => living(fabric)['worker-3'] !== before['worker-3']);
   });
 
+  test('in the middle of its starts, and whose fabric is taken down, leaves nothing', async () => {
+    for (let turn = 0; turn < 3; turn += 1) {
+      const dir = testDirectory();
+      const child = startChild(
+        async ({ cfc, args, dir: base, say }) => {
+          const topology = cfc.Topology.parse(args as string);
+          const options = { create: true, dir: base, capacity: topology.capacity() };
+          const fabric = await cfc.Fabric.open('test', options);
+          const supervisor = await cfc.Supervisor.start(fabric, topology);
+          say('begun');
+          await supervisor.whenClosed;
+        },
+        { dir, args: sleepers(40) },
+      );
+      await child.heard();
+      await child.kill('SIGKILL');
+      const fabric = await openFabric({ dir });
+      const { left } = await Supervisor.down(fabric, { timeoutMs: 10_000 });
+      await fabric.close();
+      await Fabric.destroy('test', { dir });
+      expect({ left, processes: processesOf(dir) }).toEqual({ left: [], processes: [] });
+    }
+  });
+
   test('and whose fabric is taken down leaves nothing', async () => {
     const dir = testDirectory();
     const child = startSupervisor(dir, 8);
@@ -215,6 +286,12 @@ describe('A supervisor that is killed', () => {
 });
 
 const sleeper = { command: ['sleep', '1000'] };
+
+/** A topology of agents that are all started at once. */
+function sleepers(count: number): string {
+  const agents = Array.from({ length: count }, (_, i) => `{ name: a${i}, ${idle} }`);
+  return `agents: [${agents.join(', ')}]`;
+}
 
 /** Pids of who lives, by name, without the supervisor. */
 function living(fabric: Fabric): Record<string, number> {

@@ -25,7 +25,7 @@ export interface Supervised {
 export async function supervise(
   fabric: Fabric,
   yaml: string | Topology,
-  options: SupervisorOptions = {},
+  options: SupervisorOptions & { tell?: (event: SupervisionEvent) => void } = {},
 ): Promise<Supervised> {
   const events: SupervisionEvent[] = [];
   const waiting = new Set<() => void>();
@@ -35,6 +35,7 @@ export async function supervise(
     ...options,
     onEvent: (event) => {
       events.push(event);
+      options.tell?.(event);
       for (const tell of waiting) tell();
     },
   });

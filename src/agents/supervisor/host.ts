@@ -66,6 +66,8 @@ export class FabricHost implements Host {
   readonly #names = new Map<number, string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #standIns = new Map<string, StandIn>();
+  /** Of agents that are not in the directory yet. */
+  readonly #starts = new Set<Promise<unknown>>();
   #closed = false;
 
   constructor(
@@ -125,15 +127,32 @@ export class FabricHost implements Host {
         if (pid === 0) return { pid, error: new CfcError('ERR_CFC_AGENT_START', { agent: name }) };
         // Its shim ends as well, which is what is acted upon; this only says why. But where no
         // pidfd tells of that end, nothing else would: it never held a lease.
-        up.catch((error: unknown) => {
-          this.#startFailed(name, error);
-          if (!this.watchesPids) this.#ended([pid]);
-        });
+        const settled = up
+          .catch((error: unknown) => {
+            this.#startFailed(name, error);
+            if (!this.watchesPids) this.#ended([pid]);
+          })
+          .finally(() => this.#starts.delete(settled));
+        this.#starts.add(settled);
         return { pid };
       });
     } catch (error) {
       return plans.map(() => ({ pid: 0, error }));
     }
+  }
+
+  /**
+   * Resolves once everybody who was being started is in the directory or has failed, or after
+   * `mostMs`.
+   */
+  async whenStarted(mostMs: number): Promise<void> {
+    if (this.#starts.size === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, mostMs);
+    });
+    await Promise.race([Promise.all(this.#starts), late]);
+    clearTimeout(timer);
   }
 
   stop(names: readonly string[], graceMs = this.#hooks.graceMs): void {

@@ -1,6 +1,7 @@
 import type { NativeAgentRecord } from '../../core/native.js';
 import type { Region } from '../../core/region.js';
 import { hasShim, isPaused } from './host.js';
+import { isShimOf, shimsOf } from './shims.js';
 
 export interface ShutdownOptions {
   /** For all of it: draining, and ending those that do not end by themselves. */
@@ -11,6 +12,9 @@ export interface ShutdownOptions {
   insiders: readonly string[];
   /** Who does this, and is not among those left. */
   self: string;
+  /** The fabric's name and the folder it is in, by which its shims are known. */
+  fabric: string;
+  dir: string;
   /** Told once nothing more is accepted from outside. */
   onDraining?: ((names: readonly string[]) => void) | undefined;
   /** Asks for an end by TERM, and after the grace by KILL, of the whole tree. */
@@ -42,6 +46,8 @@ export interface ShutdownReport {
 const lookEveryMs = 10;
 /** Of the time there is, at least so much is left for ending processes. */
 const leastEndingShare = 0.25;
+/** How long a shim may take from its start to its name; then it is taken for stuck, and killed. */
+const startMs = 2_000;
 /** By SIGKILL, as the exit code of a command tells it. */
 const killedCode = 137;
 
@@ -51,13 +57,14 @@ const killedCode = 137;
  * is reported: nothing is dropped here.
  *
  * Works by what the directory says alone, so it needs neither the file nor the supervisor that
- * started them. Nobody may be starting agents meanwhile.
+ * started them. Who was being started when it began is waited for; nobody may start agents meanwhile.
  */
 export async function shutDown(region: Region, options: ShutdownOptions): Promise<ShutdownReport> {
   const { timeoutMs, graceMs, insiders, self, onDraining, stop } = options;
   const look = () => region.agents({ probe: false });
   const beganMs = performance.now();
   const endsMs = beganMs + timeoutMs;
+  await untilStarted(region, options);
   const isInside = (agent: NativeAgentRecord) => hasShim(agent) || insiders.includes(agent.name);
   const inside = look().filter(isInside);
   for (const { name } of inside) region.gate(name, true);
@@ -100,6 +107,33 @@ export async function shutDown(region: Region, options: ShutdownOptions): Promis
     },
     durationMs: performance.now() - beganMs,
   };
+}
+
+/**
+ * Waits until every shim is in the directory, or gone: one that a supervisor started a moment ago,
+ * and was killed or told to stop, would come up behind our back and stay.
+ */
+async function untilStarted(region: Region, options: ShutdownOptions): Promise<void> {
+  const { fabric, dir } = options;
+  const unknown = (pids: number[]) => {
+    const agents = region.agents({ probe: false });
+    const known = new Set(agents.filter(({ alive }) => alive).map(({ pid }) => pid));
+    return pids.filter((pid) => !known.has(pid) && isShimOf(pid, fabric, dir));
+  };
+  let starting = unknown(shimsOf(fabric, dir));
+  await until(() => {
+    starting = unknown(starting);
+    return starting.length === 0;
+  }, performance.now() + startMs);
+  for (const pid of starting) killProcess(pid);
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has just ended.
+  }
 }
 
 /** Whether anything waits for somebody inside who could still read it. */

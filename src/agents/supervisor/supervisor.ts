@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { option } from '../../config/index.js';
 import { startTicksOf } from '../../core/process.js';
 import { CfcError } from '../../errors.js';
@@ -72,6 +73,8 @@ const letGoLookMs = 100;
 const letGoMs = 3_000;
 /** How long the kernel may take for that. */
 const killMs = 3_000;
+/** How long those that are being started may take, before they are let go of: less than letGoMs. */
+const startsMs = 2_000;
 const readyLookMs = 10;
 
 /**
@@ -247,6 +250,8 @@ export class Supervisor implements AsyncDisposable {
   }
 
   async #letGo(): Promise<void> {
+    // Whoever comes after us adopts or stops those that it finds.
+    await this.#host.whenStarted(startsMs);
     await this.#host.close();
     await this.#agent.leave();
     this.#resolveClosed();
@@ -371,8 +376,9 @@ function takeDown(
   insiders: readonly string[],
   { timeoutMs = option('supervisor.drainMs'), graceMs = option('stop.graceMs') }: DownOptions,
 ): Promise<ShutdownReport> {
+  const dir = dirname(fabric.info().path);
   return shutDown(fabric.region, {
-    ...{ timeoutMs, graceMs, insiders, self: supervisorName },
+    ...{ timeoutMs, graceMs, insiders, self: supervisorName, fabric: fabric.name, dir },
     onDraining: () => host.tell({ event: 'draining', agent: supervisorName }),
     stop: (names, forMs) => {
       host.stop(names, forMs);
