@@ -149,12 +149,16 @@ export class AgentTable implements Iterable<AgentSnapshot> {
     return index === undefined ? 0 : this.#value(row, native.constants.tableColumns + index);
   }
 
-  /** All of a row. */
-  at(row: number): AgentSnapshot {
+  /**
+   * All of a row.
+   *
+   * @param metrics of its counters these alone: all of them are most of the work
+   */
+  at(row: number, metrics: Iterable<string> = this.#metrics.keys()): AgentSnapshot {
     const liveness = this.liveness(row);
     const counters: Record<string, number> = {};
     if (this.#value(row, TableColumn.counted) === 1) {
-      for (const name of this.#metrics.keys()) counters[name] = this.counter(row, name);
+      for (const name of metrics) counters[name] = this.counter(row, name);
     }
     const exitCode = this.#value(row, TableColumn.exitCode);
     const facts = this.#value(row, TableColumn.facts);

@@ -119,6 +119,8 @@ describe('Fabric.table', () => {
         sent: table.counter(row, 'messages.sent'),
       }).toMatchObject({ ...pick(seen), sent: seen.counters['messages.sent'] ?? 0 });
       expect(table.counter(row, 'no.such')).toBe(0);
+      const some = ['messages.sent'].filter((name) => name in seen.counters);
+      expect(Object.keys(table.at(row, ['messages.sent']).counters)).toEqual(some);
     }
     expect(snapshot.find(({ name }) => name === 'b')).toMatchObject({ depth: 2, leased: 1 });
     expect(() => table.depth(3)).toThrow(RangeError);

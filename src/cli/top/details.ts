@@ -16,6 +16,8 @@ export interface WaitingMessage {
 /** What only the page of one agent shows. */
 export interface Details {
   messages: WaitingMessage[];
+  /** All that it counts, and its gauges. */
+  counters: Readonly<Record<string, number>>;
   /** Of its state, those before `top` began too; oldest first. */
   changes: readonly { at: Date; from: string; to: string }[];
   /** The last lines that it wrote, oldest first; others' text. */
@@ -65,7 +67,7 @@ export function detailLines(
     ...mailbox(details?.messages ?? [], nowMs, columns),
     [],
     [['COUNTERS', head]],
-    ...counters(agent.counters, columns),
+    ...counters(details?.counters ?? {}, columns),
     [],
     [['CHANGES', head]],
     ...changesOf(changes),

@@ -5,6 +5,7 @@ export interface Look {
   fabric: string;
   path: string;
   sharedBytes: number;
+  /** Of their counters those of {@link ratedMetrics}. */
   agents: AgentSnapshot[];
   census: Census;
   /** What the watch of alerts says, and whether it lives. */
@@ -77,6 +78,8 @@ const counted = {
   acked: 'messages.acked',
   redelivered: 'messages.redelivered',
 } as const;
+/** What rates are made of. */
+export const ratedMetrics: readonly string[] = Object.values(counted);
 const byName = new Intl.Collator('en', { numeric: true });
 
 /** Makes frames of looks: rates and events are what changed between two of them. */

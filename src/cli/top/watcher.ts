@@ -1,4 +1,6 @@
 import {
+  type AgentSnapshot,
+  type AgentTable,
   AlertFiles,
   CfcError,
   Fabric,
@@ -7,7 +9,7 @@ import {
   readHeartbeat,
 } from '../../index.js';
 import type { Details, WaitingMessage } from './details.js';
-import type { Look } from './frame.js';
+import { type Look, ratedMetrics } from './frame.js';
 import { PublishedEvents } from './published.js';
 
 const peeked = 40;
@@ -21,6 +23,7 @@ const mostProbed = 2000;
 export class Watcher {
   readonly #name: string;
   #fabric: Fabric | undefined;
+  #table: AgentTable | undefined;
   #published = new PublishedEvents();
   #probe = true;
 
@@ -35,8 +38,10 @@ export class Watcher {
     try {
       fabric.check();
       const { path, sharedBytes } = fabric.info();
-      const agents = fabric.snapshot({ probe: this.#probe });
-      this.#probe = agents.length <= mostProbed;
+      const table = fabric.table({ probe: this.#probe });
+      const agents = Array.from({ length: table.length }, (_, row) => table.at(row, ratedMetrics));
+      this.#table = table;
+      this.#probe = table.length <= mostProbed;
       const published = this.#published.read(fabric);
       return {
         ...{ fabric: fabric.name, path, sharedBytes, agents, census: fabric.census() },
@@ -70,16 +75,29 @@ export class Watcher {
         const state = leased ? `leased${holder}` : 'queued';
         return { id, from, type, state, sentAtMs: sentAt, body: beginningOf(message) };
       });
-      return { messages, lines: fabric.lastLines(name), changes: fabric.history(name) };
+      return {
+        ...{ messages, counters: this.#countersOf(name) },
+        ...{ lines: fabric.lastLines(name), changes: fabric.history(name) },
+      };
     } catch (error) {
       if (error instanceof CfcError) return undefined;
       throw error;
     }
   }
 
+  #countersOf(name: string): AgentSnapshot['counters'] {
+    const table = this.#table;
+    if (table === undefined) return {};
+    for (let row = 0; row < table.length; row += 1) {
+      if (table.name(row) === name) return table.at(row).counters;
+    }
+    return {};
+  }
+
   async close(): Promise<void> {
     const fabric = this.#fabric;
     this.#fabric = undefined;
+    this.#table = undefined;
     this.#published = new PublishedEvents();
     await fabric?.close();
   }

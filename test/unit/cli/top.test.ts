@@ -213,11 +213,12 @@ describe('A screen', () => {
     const lines = ['\u001b[2Jgone'];
     const scene = {
       ...sceneOf([agent('a')], { agent: 'a' }),
-      details: { messages: [message], lines, changes: [] },
+      details: { messages: [message], counters: { 'a\u001b[2J': 7 }, lines, changes: [] },
     };
     const text = textOf(scene, 80, 40).join('\n');
 
     expect(text).toContain('red alert txt next');
+    expect(text).toMatch(/COUNTERS\n +a.* 7/);
     expect(text).toContain('LAST LINES');
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
