@@ -66,5 +66,5 @@ test('memory, descriptors and load of a shimmed command are those of all its pro
   expect(Number(tags.pid)).toBe(commandPid);
   const startedAgoMs = Date.now() - Number(tags.started);
   expect(startedAgoMs).toBeGreaterThan(0);
-  expect(startedAgoMs).toBeLessThan(60_000);
+  expect(startedAgoMs).toBeLessThan(240_000);
 });
