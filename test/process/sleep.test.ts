@@ -7,6 +7,16 @@ import { startChild } from '../support/child.js';
 import { openFabric, range, sleep } from '../support/fabric.js';
 import { callsIn, usageOf } from '../support/process.js';
 
+/** Starting Node leaves this and that to do: how much it has done by then. */
+async function untilQuiet(pid: number) {
+  for (let before = usageOf(pid); ; ) {
+    await sleep(500);
+    const now = usageOf(pid);
+    if (now.voluntarySwitches - before.voluntarySwitches <= 1) return now;
+    before = now;
+  }
+}
+
 describe('A process that waits for mail', () => {
   test('sleeps: its loop is not woken, but for the backstop, and burns no CPU', async () => {
     const fabric = await openFabric();
@@ -20,9 +30,7 @@ describe('A process that waits for mail', () => {
       { dir },
     );
     expect(await child.heard()).toBe('ready');
-    await sleep(500); // what starting Node left to do
-
-    const before = usageOf(child.pid);
+    const before = await untilQuiet(child.pid);
     await sleep(4000);
     const after = usageOf(child.pid);
 
@@ -46,9 +54,7 @@ describe('A process that waits for mail', () => {
       { dir },
     );
     expect(await child.heard()).toBe('ready');
-    await sleep(500);
-
-    const before = usageOf(child.pid);
+    const before = await untilQuiet(child.pid);
     await sleep(3000);
     const after = usageOf(child.pid);
 
@@ -70,9 +76,7 @@ describe('A process that waits for mail', () => {
       { dir: dirname(fabric.info().path) },
     );
     expect(await child.heard()).toBe('ready');
-    await sleep(500);
-
-    const before = usageOf(child.pid);
+    const before = await untilQuiet(child.pid);
     await sleep(2000);
     const after = usageOf(child.pid);
 

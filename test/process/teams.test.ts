@@ -40,7 +40,7 @@ describe('A team of processes', () => {
     expect(most.missing.map(({ to }) => to)).toEqual(['w0']);
     expect(most.score).toBe(80);
     const error = (await failureOf(
-      lead.gather('team:A', 'vote', { quorum: 1, timeoutMs: 500 }),
+      lead.gather('team:A', 'vote', { quorum: 1, timeoutMs: 5000 }),
     )) as QuorumError;
     expect(error.result.missing).toEqual([{ to: 'w0', code: 'ERR_CFC_NO_READER' }]);
     expect(error.result.answers).toHaveLength(4);

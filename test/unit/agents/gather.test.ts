@@ -61,7 +61,7 @@ describe('gather', () => {
   test('rejects when the time is up before the quorum, with what came', async () => {
     const fabric = await openFabric();
     const { lead, members } = await makeTeam(fabric, 4);
-    const gathering = failureOf(lead.gather('team:A', 'vote', { quorum: 3, timeoutMs: 100 }));
+    const gathering = failureOf(lead.gather('team:A', 'vote', { quorum: 3, timeoutMs: 1000 }));
     for (const member of members.slice(0, 2)) await answer(member, 'yes');
     const error = (await gathering) as QuorumError;
 

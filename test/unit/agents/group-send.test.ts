@@ -154,7 +154,7 @@ describe('A send to a group', () => {
   test('with wait acked names the messages that were accepted and not acked in time', async () => {
     const fabric = await openFabric();
     const { coordA, a1, a2 } = await makeCompany(fabric);
-    const sending = failureOf(coordA.send('team:A', 'x', { wait: 'acked', timeoutMs: 100 }));
+    const sending = failureOf(coordA.send('team:A', 'x', { wait: 'acked', timeoutMs: 1000 }));
     (await a1.receive())?.ack();
     const { details } = await sending;
 

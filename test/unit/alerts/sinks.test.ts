@@ -310,7 +310,7 @@ describe('a command', () => {
   test('that hangs is killed, with what it started', async () => {
     const dir = temporary();
     const script = `sleep 1000 & echo $! > ${dir}/pid; wait`;
-    const { sink } = command(['sh', '-c', script], { timeoutMs: 300 });
+    const { sink } = command(['sh', '-c', script], { timeoutMs: 2000 });
     sink.notify(notification('load_high'));
     await until(() => sink.status().failed >= 1);
     await sink.close(0);
