@@ -1,7 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 import { option } from '../config/index.js';
 import type { Counter, Gauge, Histogram } from '../core/counters.js';
-import { bodyToForward, forwardFacts, type Mailbox, type SendFacts } from '../core/mailbox.js';
+import type { Mailbox } from '../core/mailbox.js';
 import {
   formatMessageId,
   type Message,
@@ -9,6 +9,7 @@ import {
   parseMessageId,
 } from '../core/message.js';
 import { Status } from '../core/native.js';
+import { bodyToForward, forwardFacts, type SendFacts } from '../core/send-facts.js';
 import { errorOf } from '../core/status.js';
 import type { SubscribeFacts } from '../core/topics.js';
 import { CfcError } from '../errors.js';

@@ -1,6 +1,7 @@
 import { EncodedBody } from '../core/bodies.js';
-import type { Mailbox, SendFacts } from '../core/mailbox.js';
+import type { Mailbox } from '../core/mailbox.js';
 import type { Message } from '../core/message.js';
+import type { SendFacts } from '../core/send-facts.js';
 import { CfcError, type CfcErrorCode } from '../errors.js';
 import { agreeing } from './consensus.js';
 import type { Refusal } from './group-send.js';

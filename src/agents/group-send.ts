@@ -1,6 +1,7 @@
 import { EncodedBody } from '../core/bodies.js';
-import type { Mailbox, SendFacts } from '../core/mailbox.js';
+import type { Mailbox } from '../core/mailbox.js';
 import { Status } from '../core/native.js';
+import type { SendFacts } from '../core/send-facts.js';
 import { errorOf } from '../core/status.js';
 import { CfcError, type CfcErrorCode } from '../errors.js';
 import { isGroup, parseGroup } from './group-address.js';

@@ -1,6 +1,7 @@
-import { isReply, type Mailbox } from '../core/mailbox.js';
+import type { Mailbox } from '../core/mailbox.js';
 import { formatMessageId, type Message } from '../core/message.js';
 import { Expect, native } from '../core/native.js';
+import { isReply } from '../core/send-facts.js';
 import { CfcError } from '../errors.js';
 import { startTimer } from './timer.js';
 

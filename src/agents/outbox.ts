@@ -1,6 +1,7 @@
-import type { Mailbox, SendFacts } from '../core/mailbox.js';
+import type { Mailbox } from '../core/mailbox.js';
 import { formatMessageId } from '../core/message.js';
 import { Status } from '../core/native.js';
+import type { SendFacts } from '../core/send-facts.js';
 import { errorOf, isFull } from '../core/status.js';
 import { CfcError } from '../errors.js';
 import { Retry, startTimer } from './timer.js';

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { option } from '../config/index.js';
-import type { SendFacts } from '../core/mailbox.js';
 import { formatMessageId, type Message } from '../core/message.js';
+import type { SendFacts } from '../core/send-facts.js';
 import { CfcError } from '../errors.js';
 
 export type Route = 'all' | 'least-loaded' | 'only-if-idle';

@@ -11,7 +11,7 @@ export {
   type MetricKind,
   metricKinds,
 } from './counters.js';
-export { Mailbox, type MailboxOptions, type SendFacts } from './mailbox.js';
+export { Mailbox, type MailboxOptions } from './mailbox.js';
 export {
   type BodyKind,
   type DeadLetter,
@@ -31,6 +31,7 @@ export type {
 } from './native.js';
 export { agentPrograms, findNativeProgram } from './native-program.js';
 export { Region, type RegionOptions } from './region.js';
+export type { SendFacts } from './send-facts.js';
 export { isFull } from './status.js';
 export {
   type SubscribeFacts,
