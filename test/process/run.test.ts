@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -372,12 +372,13 @@ s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)
 s.sendto(${JSON.stringify(text)}.encode(),"\\0"+os.environ["NOTIFY_SOCKET"][1:])'`;
 
   test('makes it ready and tells its status', async () => {
-    const { fabric, start } = await withFabric();
-    const script = `cat >/dev/null <&3; ${notify('READY=1\nSTATUS=half of it')}; sleep 1000`;
-    await start('bob', ['bash', '-c', script.replace('cat >/dev/null <&3; ', 'sleep 0.2; ')], {
-      ready: 'notify',
-    }).started;
+    const { dir, fabric, start } = await withFabric();
+    const go = join(dir, 'go');
+    const waiting = `until [ -e ${go} ]; do sleep 0.01; done`;
+    const script = `${waiting}; ${notify('READY=1\nSTATUS=half of it')}; sleep 1000`;
+    await start('bob', ['bash', '-c', script], { ready: 'notify' }).started;
     const before = seen(fabric, 'bob');
+    writeFileSync(go, '');
     await until(() => seen(fabric, 'bob').ready);
 
     expect(before).toMatchObject({ ready: false, state: 'spawned', statusText: '' });

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { shimsOf } from '../../src/agents/supervisor/shims.js';
 import { Fabric, type SupervisionEvent, Supervisor, Topology } from '../../src/index.js';
 import { type Child, startChild } from '../support/child.js';
 import { processesOf } from '../support/cli.js';
@@ -75,14 +76,14 @@ describe('Supervisor', () => {
       setTimeout(() => process.kill(shim, 'SIGCONT'), 300);
       const { stopped, left } = await supervisor.down();
       expect({ stopped, left }).toEqual({ stopped: ['slow'], left: [] });
-      expect(processesOf(dir)).toEqual([]);
+      expect([...shimsOf('test', dir), ...processesOf(dir)]).toEqual([]);
     });
 
     test('ends it where it does not come to its name', async () => {
       const { supervisor, dir } = await superviseSlow();
       const { stopped, left } = await supervisor.down();
       expect({ stopped, left }).toEqual({ stopped: [], left: [] });
-      await until(() => processesOf(dir).length === 0);
+      await until(() => shimsOf('test', dir).length === 0);
     });
 
     test('lets go of it once it is there', async () => {
@@ -265,7 +266,8 @@ describe('A supervisor that is killed', () => {
       const { left } = await Supervisor.down(fabric, { timeoutMs: 10_000 });
       await fabric.close();
       await Fabric.destroy('test', { dir });
-      expect({ left, processes: processesOf(dir) }).toEqual({ left: [], processes: [] });
+      const processes = [...shimsOf('test', dir), ...processesOf(dir)];
+      expect({ left, processes }).toEqual({ left: [], processes: [] });
     }
   });
 

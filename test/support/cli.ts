@@ -105,11 +105,10 @@ export function processesOf(dir: string): Seen[] {
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      const environment = readFileSync(`/proc/${entry}/environ`, 'latin1').split('\0');
+      const environment = readFileSync(`/proc/${entry}/environ`, 'latin1');
+      if (!environment.split('\0').includes(`CFC_DIR=${dir}`)) continue;
       const words = readFileSync(`/proc/${entry}/cmdline`, 'latin1').split('\0').slice(0, -1);
-      // A shim that has just been started is told the directory by its arguments.
-      const isOfIt = environment.includes(`CFC_DIR=${dir}`) || words.includes(dir);
-      if (isOfIt && words.length > 0) seen.push({ pid: Number(entry), words });
+      if (words.length > 0) seen.push({ pid: Number(entry), words });
     } catch {
       // It ended meanwhile, or is not ours.
     }

@@ -66,8 +66,8 @@ export class FabricHost implements Host {
   readonly #names = new Map<number, string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #standIns = new Map<string, StandIn>();
-  /** Of agents that are not in the directory yet. */
-  readonly #starts = new Set<Promise<unknown>>();
+  /** Of agents that are not in the directory yet, with the pids of their shims. */
+  readonly #starts = new Map<Promise<unknown>, number>();
   #closed = false;
 
   constructor(
@@ -133,7 +133,7 @@ export class FabricHost implements Host {
             if (!this.watchesPids) this.#ended([pid]);
           })
           .finally(() => this.#starts.delete(settled));
-        this.#starts.add(settled);
+        this.#starts.set(settled, pid);
         return { pid };
       });
     } catch (error) {
@@ -151,8 +151,13 @@ export class FabricHost implements Host {
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, mostMs);
     });
-    await Promise.race([Promise.all(this.#starts), late]);
+    await Promise.race([Promise.all(this.#starts.keys()), late]);
     clearTimeout(timer);
+  }
+
+  /** The shims that we started and that have not said yet that they are in the directory. */
+  starting(): number[] {
+    return [...this.#starts.values()];
   }
 
   stop(names: readonly string[], graceMs = this.#hooks.graceMs): void {

@@ -15,6 +15,8 @@ export interface ShutdownOptions {
   /** The fabric's name and the folder it is in, by which its shims are known. */
   fabric: string;
   dir: string;
+  /** Pids of shims that are being started: not all are known by their arguments yet. */
+  starting: () => readonly number[];
   /** Told once nothing more is accepted from outside. */
   onDraining?: ((names: readonly string[]) => void) | undefined;
   /** Asks for an end by TERM, and after the grace by KILL, of the whole tree. */
@@ -114,18 +116,18 @@ export async function shutDown(region: Region, options: ShutdownOptions): Promis
  * and was killed or told to stop, would come up behind our back and stay.
  */
 async function untilStarted(region: Region, options: ShutdownOptions): Promise<void> {
-  const { fabric, dir } = options;
+  const { fabric, dir, starting } = options;
   const unknown = (pids: number[]) => {
     const agents = region.agents({ probe: false });
     const known = new Set(agents.filter(({ alive }) => alive).map(({ pid }) => pid));
     return pids.filter((pid) => !known.has(pid) && isShimOf(pid, fabric, dir));
   };
-  let starting = unknown(shimsOf(fabric, dir));
+  let found = unknown(shimsOf(fabric, dir));
   await until(() => {
-    starting = unknown(starting);
-    return starting.length === 0;
+    found = unknown(found);
+    return found.length === 0 && starting().length === 0;
   }, performance.now() + startMs);
-  for (const pid of starting) killProcess(pid);
+  for (const pid of new Set([...found, ...starting()])) killProcess(pid);
 }
 
 function killProcess(pid: number): void {

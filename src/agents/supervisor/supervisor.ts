@@ -379,6 +379,7 @@ function takeDown(
   const dir = dirname(fabric.info().path);
   return shutDown(fabric.region, {
     ...{ timeoutMs, graceMs, insiders, self: supervisorName, fabric: fabric.name, dir },
+    starting: () => host.starting(),
     onDraining: () => host.tell({ event: 'draining', agent: supervisorName }),
     stop: (names, forMs) => {
       host.stop(names, forMs);
