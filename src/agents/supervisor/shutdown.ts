@@ -66,11 +66,15 @@ export async function shutDown(region: Region, options: ShutdownOptions): Promis
   const look = () => region.agents({ probe: false });
   const beganMs = performance.now();
   const endsMs = beganMs + timeoutMs;
-  await untilStarted(region, options);
   const isInside = (agent: NativeAgentRecord) => hasShim(agent) || insiders.includes(agent.name);
-  const inside = look().filter(isInside);
-  for (const { name } of inside) region.gate(name, true);
-  onDraining?.(inside.map(({ name }) => name));
+  const gateInside = () => {
+    const inside = look().filter(isInside);
+    for (const { name } of inside) region.gate(name, true);
+    return inside.map(({ name }) => name);
+  };
+  gateInside(); // in this very turn: whoever sends after the call is refused
+  await untilStarted(region, options);
+  onDraining?.(gateInside());
 
   const endingMs = Math.max(timeoutMs * leastEndingShare, Math.min(timeoutMs, graceMs));
   const drainUntilMs = Math.max(beganMs, endsMs - endingMs);
