@@ -262,7 +262,8 @@ describe('An agent that is killed at any moment', () => {
     await agent.leave();
     let before = 0;
     let killedWriting = 0;
-    for (const round of range(25)) {
+    // Until the kills have met what they are meant for.
+    for (let round = 0; round < 25 || killedWriting === 0; round += 1) {
       const child = startChild(
         async ({ open, say }) => {
           const writer = await (await open()).join('bob');
@@ -300,6 +301,5 @@ describe('An agent that is killed at any moment', () => {
       before = n;
       await successor.leave();
     }
-    expect(killedWriting).toBeGreaterThan(0); // the kills met what they were meant for
   });
 });
