@@ -12,7 +12,8 @@ describe('rate', () => {
 
     const began = performance.now();
     for (const n of range(10)) await a.send('b', n);
-    expect(performance.now() - began).toBeGreaterThanOrEqual(80);
+    // Seven at least waited 10 ms each, less a turn of the clock: a burst may have been there again.
+    expect(performance.now() - began).toBeGreaterThanOrEqual(65);
     const outcomes = await Promise.all(
       range(20).map(() =>
         a.send('b', 'x', { timeoutMs: 0 }).then(
