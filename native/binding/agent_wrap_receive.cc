@@ -167,6 +167,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
     bytes += (size_t{delivery.body_bytes} + 7) & ~size_t{7};
     if (bytes >= 4 * kMaxBodyBytes) break;
   }
+  agent_.CountBatch();
   if (count == 0) return Napi::Number::New(env, Negative(status));
   size_t offset = 0;
   uint8_t* const memory = Reserve(env, bytes, &offset);

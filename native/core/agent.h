@@ -230,9 +230,12 @@ class Agent {
   // leased as may be), kOk. What was delivered too often, or came too late, is put away on the way.
   // more: the caller has others of this batch already. Then a message that was given back twice is
   // left for the next time, so that it comes alone: should it kill its reader, it takes no others
-  // with it.
+  // with it. And it is counted by CountBatch, which has to follow.
   Status TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms = nullptr,
                  bool more = false) noexcept;
+  // Counters are written once for all of a batch, as each write costs half a percent of a message.
+  // Who is killed before has messages that no counter tells of; the ledger has them.
+  void CountBatch() noexcept;
   // kTimedOut; kOk.
   Status Receive(Delivery* out, Deadline deadline) noexcept;
   // Blocks until there is mail, taking nothing. kOk, kTimedOut, kFull (as much is leased as may
@@ -242,7 +245,7 @@ class Agent {
   Status CopyBody(const Delivery& delivery, void* body) noexcept;
   // kOk, kAlreadyAcked, kLeaseLost.
   Status Ack(const LeaseToken& token) noexcept;
-  // Frees once for many.
+  // Frees, and counts, once for many.
   Status AckWithoutReclaim(const LeaseToken& token) noexcept;
   void Reclaim(LaneIndex lane) noexcept;
   // Back into the mailbox; delivered again after delay_ms. At the limit of attempts it becomes a
@@ -369,7 +372,9 @@ class Agent {
   uint64_t mailbox_ref_ = 0;
   MailboxView view_;
   CounterBlock counters_;
-  bool woken_ = false;         // it slept, and has taken nothing since
+  double batch_messages_ = 0, batch_bytes_ = 0;  // received, and not counted yet
+  double batch_acked_ = 0;                       // likewise
+  bool woken_ = false;                           // it slept, and has taken nothing since
   uint32_t until_sample_ = 0;  // deliveries to go before the next whose latency is looked at
   BurstClock clock_;
   uint64_t cursor_[kLanes] = {};

@@ -124,8 +124,9 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms, bool
         continue;
       }
       control_burst_ = index == kControlLane ? control_burst_ + 1 : 0;
-      counters_.Add(Metric::kMessagesReceived, 1);
-      counters_.Add(Metric::kBytesReceived, out->body_bytes);
+      ++batch_messages_;
+      batch_bytes_ += out->body_bytes;
+      if (!more) CountBatch();
       if (out->attempt > 0) counters_.Add(Metric::kMessagesRedelivered, 1);
       if (woken_ || until_sample_ == 0) Sample(*out);
       --until_sample_;
@@ -140,6 +141,13 @@ Status Agent::TryTake(TakeFilter filter, Delivery* out, uint32_t* delay_ms, bool
   control_burst_ = 0;
   if (delay_ms) *delay_ms = delay;
   return capped ? Status::kFull : Status::kEmpty;
+}
+
+void Agent::CountBatch() noexcept {
+  if (batch_messages_ == 0) return;
+  counters_.Add(Metric::kMessagesReceived, batch_messages_);
+  counters_.Add(Metric::kBytesReceived, batch_bytes_);
+  batch_messages_ = batch_bytes_ = 0;
 }
 
 void Agent::NoteSleep(int64_t slept_ns, bool woken) noexcept {
@@ -322,13 +330,17 @@ Status Agent::AckWithoutReclaim(const LeaseToken& token) noexcept {
   if (usable != Status::kOk) return usable;
   const Status status = SettleAs(token, kAcked, kAcked);
   if (status == Status::kOk) {
-    counters_.Add(Metric::kMessagesAcked, 1);
+    ++batch_acked_;
     if (token.key != 0) NoteKey(token.key);
   }
   return status;
 }
 
 void Agent::Reclaim(LaneIndex lane) noexcept {
+  if (batch_acked_ != 0) {
+    counters_.Add(Metric::kMessagesAcked, batch_acked_);
+    batch_acked_ = 0;
+  }
   Progress();
   participant_->fabric().Reclaim(view_, lane, &memo_[lane]);
 }

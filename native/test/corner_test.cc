@@ -342,6 +342,32 @@ TEST_CASE("Agent: sleeps, and waits for room, are counted as what they were") {
   CHECK(count(Metric::kMessagesRefused) == 2);
 }
 
+TEST_CASE("Agent: a batch is counted when it is over") {
+  TestFabric fabric;
+  Member ann(fabric.get(), "ann");
+  const auto count = [&](Metric metric) { return ann.agent.counters().Get(metric); };
+  for (int i = 0; i < 3; ++i) REQUIRE(SendTo(ann.agent, "ann", "four") == Status::kOk);
+  LeaseToken tokens[3];
+  for (int i = 0; i < 3; ++i) {
+    Delivery delivery;
+    REQUIRE(ann.agent.TryTake(TakeFilter::kAll, &delivery, nullptr, i > 0) == Status::kOk);
+    tokens[i] = delivery.token;
+  }
+  CHECK(count(Metric::kMessagesReceived) == 1);
+  ann.agent.CountBatch();
+  ann.agent.CountBatch();
+  CHECK(count(Metric::kMessagesReceived) == 3);
+  CHECK(count(Metric::kBytesReceived) == 12);
+
+  for (const LeaseToken& token : tokens) {
+    REQUIRE(ann.agent.AckWithoutReclaim(token) == Status::kOk);
+  }
+  CHECK(count(Metric::kMessagesAcked) == 0);
+  ann.agent.Reclaim(kWorkLane);
+  ann.agent.Reclaim(kWorkLane);
+  CHECK(count(Metric::kMessagesAcked) == 3);
+}
+
 TEST_CASE("Agent.Join: a role, team or parent that is no name is refused") {
   TestFabric fabric;
   Participant me;
