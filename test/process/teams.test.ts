@@ -78,7 +78,7 @@ describe('A team of processes', () => {
     fabric.sweep();
 
     const counts = names.map((name) => {
-      const texts = fabric.peek(name).map(({ message }) => message.text());
+      const texts = fabric.peek(name, 1024).map(({ message }) => message.text());
       expect(texts).toEqual(texts.map((_, i) => `${i} ${'.'.repeat(3000)}`));
       return texts.length;
     });

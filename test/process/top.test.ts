@@ -172,6 +172,8 @@ describe('Watching', () => {
     const log = join(dir, 'calls');
     const child = startChild(
       async ({ open, say }) => {
+        // V8 collects where it finds a process idle, at a time of its own.
+        process.getBuiltinModule('node:v8').setFlagsFromString('--no-memory-reducer');
         const me = await (await open()).join('idle');
         say('ready');
         await me.receive();
@@ -208,7 +210,11 @@ describe('Watching', () => {
     expect(alone.length).toBeGreaterThan(0);
     // Eleven seconds hold two backstops or three, cut at any place.
     const known = new Set(cyclesOf(alone));
-    for (const cycle of cyclesOf(watched).slice(1, -1)) expect(known).toContain(cycle);
+    // Nothing but wakes of other threads of Node: one of its own turns, as many as are left to it below.
+    const isOfNode = (cycle: string) => /^(futex ?)+$/.test(cycle);
+    for (const cycle of cyclesOf(watched).slice(1, -1)) {
+      if (!isOfNode(cycle)) expect(known).toContain(cycle);
+    }
     expect(cyclesOf(watched).length).toBeLessThanOrEqual(cyclesOf(alone).length + 2);
   });
 });
