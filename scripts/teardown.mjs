@@ -65,6 +65,9 @@ function occupations(dir, fabric, agent, size) {
     async () => {
       for (;;) await closeBeforeSleep(dir, `${agent.name}-other`);
     },
+    async () => {
+      for (;;) await (await fabric.join(`${agent.name}-other`)).leave();
+    },
     () => process.exit(0),
   ];
 }
