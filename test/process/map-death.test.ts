@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
   type Cli,
+  forkedBy,
   jsonLines,
   leftOf,
   nativesOf,
@@ -11,6 +14,7 @@ import {
   startCli,
   untilNothingIsLeft,
 } from '../support/cli.js';
+import { needs } from '../support/environment.js';
 import { range, sleep, testDirectory, until } from '../support/fabric.js';
 
 const inShell = (script: string) => ['--', 'sh', '-c', script, 'sh'];
@@ -72,7 +76,7 @@ describe('a worker that is killed', () => {
 
       expect(killed).toBeGreaterThan(3);
       expect(tasksOf(cfc)).toEqual(range(400).map(String));
-      for (const { task, stdout } of cfc.lines) expect(stdout).toBe(`${task}\n`);
+      expect(cfc.lines.filter(({ task, stdout }) => stdout !== `${task}\n`)).toEqual([]);
       expect(jsonLines(stderr)).toMatchObject([{ tasks: 400, answered: 400, lost: 0 }]);
       expect(code).toBe(0);
       expect(leftOf(dir)).toEqual(nothing);
@@ -99,6 +103,40 @@ describe('a worker that is killed', () => {
     expect(cfc.lines).toMatchObject([{ task: 'x', exitCode: 0, attempts: 2 }]);
     expect(code).toBe(0);
     expect(leftOf(dir)).toEqual(nothing);
+  });
+
+  test('only as it forks, before it became the command, runs the command all the same', async (context) => {
+    needs(context, ['strace', '-V']);
+    const dir = testDirectory();
+    const mark = join(testDirectory(), 'go');
+    const cfc = startCli(
+      [
+        'map',
+        ...['--workers', '1'],
+        ...inShell(`until [ -e ${mark} ]; do sleep 0.01; done; echo "$1"`),
+      ],
+      { dir, input: 'first\nsecond\n' },
+    );
+    await until(() => processesOf(dir).some(({ words }) => words[0] === 'sleep'));
+    const worker = nativesOf(dir, 'worker')[0] as number;
+    const slowly = ['-e', 'trace=execve', '-e', 'inject=execve:delay_enter=500000'];
+    const strace = spawn('strace', ['-f', ...slowly, '-p', `${worker}`], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const ended = once(strace, 'exit');
+    await once(strace.stderr, 'data'); // attached
+    writeFileSync(mark, '');
+    await until(() => forkedBy(dir, 'worker').length > 0);
+    for (const pid of forkedBy(dir, 'worker')) process.kill(pid, 'SIGKILL');
+    const { code } = await cfc.exited;
+
+    expect(cfc.lines).toMatchObject([
+      { task: 'first', stdout: 'first\n', attempts: 1 },
+      { task: 'second', stdout: 'second\n', exitCode: 0, attempts: 1 },
+    ]);
+    expect(code).toBe(0);
+    expect(leftOf(dir)).toEqual(nothing);
+    await ended;
   });
 
   test('by its own task, more often than --retries, is told of as lost: exit 8', async () => {

@@ -97,6 +97,16 @@ export function jsonLines(text: string): Record<string, unknown>[] {
 export interface Seen {
   pid: number;
   words: string[];
+  /** It was forked and has not become a program of its own yet: the words are its parent's. */
+  forked: boolean;
+}
+
+const forkedNotExecuted = 0x40; // PF_FORKNOEXEC of the kernel
+
+function isForked(pid: string): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const flags = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[6];
+  return (Number(flags) & forkedNotExecuted) !== 0;
 }
 
 /** Every process whose environment names `dir`: what a `cfc` of this test started, however deep. */
@@ -107,8 +117,9 @@ export function processesOf(dir: string): Seen[] {
     try {
       const environment = readFileSync(`/proc/${entry}/environ`, 'latin1');
       if (!environment.split('\0').includes(`CFC_DIR=${dir}`)) continue;
+      const forked = isForked(entry); // before its words: they may become its own meanwhile
       const words = readFileSync(`/proc/${entry}/cmdline`, 'latin1').split('\0').slice(0, -1);
-      if (words.length > 0) seen.push({ pid: Number(entry), words });
+      if (words.length > 0) seen.push({ pid: Number(entry), words, forked });
     } catch {
       // It ended meanwhile, or is not ours.
     }
@@ -116,12 +127,28 @@ export function processesOf(dir: string): Seen[] {
   return seen;
 }
 
-/** The processes of a map job that play `role`. */
+/**
+ * The processes of a map job that play `role`. Not their children that are about to become the
+ * command and still look like them: who is killed from this list a moment later may be the command
+ * by then, and that it was killed is its true answer.
+ */
 export function nativesOf(dir: string, role: 'keeper' | 'coordinator' | 'worker'): number[] {
+  return looksLike(dir, role)
+    .filter(({ forked }) => !forked)
+    .map(({ pid }) => pid);
+}
+
+/** Those children alone. */
+export function forkedBy(dir: string, role: 'keeper' | 'coordinator' | 'worker'): number[] {
+  return looksLike(dir, role)
+    .filter(({ forked }) => forked)
+    .map(({ pid }) => pid);
+}
+
+function looksLike(dir: string, role: string): Seen[] {
   return processesOf(dir)
     .filter(({ words }) => words[0] === 'cfc-native' || words[0]?.endsWith('/cfc-native'))
-    .filter(({ words }) => words[1] === role)
-    .map(({ pid }) => pid);
+    .filter(({ words }) => words[1] === role);
 }
 
 function filesIn(dir: string): string[] {
