@@ -22,6 +22,9 @@
 namespace cfc::binding {
 
 constexpr uint32_t kMostTaken = 256;  // messages a take
+// Bodies a take, the last one whole: what JavaScript reads is still in the caches then. By batches
+// of 16 MiB, bodies of 64 KiB passed at 5/6 of the rate.
+constexpr size_t kEnoughTakenBytes = size_t{1} << 20;
 
 class AgentWrap : public Napi::ObjectWrap<AgentWrap> {
  public:

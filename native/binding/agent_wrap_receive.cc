@@ -165,7 +165,7 @@ Napi::Value AgentWrap::Take(const Napi::CallbackInfo& info) {
     if (status != Status::kOk) break;
     ++count;
     bytes += (size_t{delivery.body_bytes} + 7) & ~size_t{7};
-    if (bytes >= 4 * kMaxBodyBytes) break;
+    if (bytes >= kEnoughTakenBytes) break;
   }
   agent_.CountBatch();
   if (count == 0) return Napi::Number::New(env, Negative(status));

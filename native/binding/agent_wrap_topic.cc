@@ -211,7 +211,7 @@ Status AgentWrap::ReadEvents(Napi::Env env, Subscription& subscription, uint32_t
     if (status != Status::kOk) break;
     ++count;
     if (!event.gap) bytes += (size_t{event.message.body_bytes} + 7) & ~size_t{7};
-    if (bytes >= 4 * kMaxBodyBytes) break;
+    if (bytes >= kEnoughTakenBytes) break;
   }
   size_t offset = 0;
   uint8_t* const memory = count > 0 ? Reserve(env, bytes, &offset) : nullptr;

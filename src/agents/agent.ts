@@ -380,7 +380,10 @@ export class Agent implements AsyncDisposable {
     }
   }
 
-  /** @returns none to `max` messages; none when the time is up */
+  /**
+   * @returns none to `max` messages; none when the time is up. No more are taken once their bodies
+   *   have 1 MiB.
+   */
   async receiveBatch({
     max = mostTaken,
     timeoutMs = Infinity,

@@ -236,7 +236,7 @@ export class Mailbox implements MessageOwner {
   }
 
   /**
-   * Leases up to `max` messages (256 at most). Never waits.
+   * Leases up to `max` messages (256 at most), and no more once their bodies have 1 MiB. Never waits.
    *
    * @param repliesOnly leaves everything else where it is
    * @throws {CfcError} `ERR_CFC_MAILBOX_CLOSED`, `ERR_CFC_FORKED`

@@ -136,8 +136,8 @@ export class TopicReader {
   }
 
   /**
-   * Up to `max` messages and gaps (256 at most) that are there now, in order. What is returned is
-   * read: publishers need not keep it any more.
+   * Up to `max` messages and gaps (256 at most) that are there now, in order, and no more once their
+   * bodies have 1 MiB. What is returned is read: publishers need not keep it any more.
    *
    * @throws {CfcError} `ERR_CFC_MAILBOX_CLOSED`, `ERR_CFC_LEASE_LOST`, `ERR_CFC_FORKED`
    */

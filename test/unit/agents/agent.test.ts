@@ -688,6 +688,23 @@ describe('Agent.receiveBatch', () => {
       expect(await failureOf(b.receiveBatch({ max }))).toMatchObject({ code: 'ERR_CFC_USAGE' });
     }
   });
+
+  test('takes no more once the bodies have 1 MiB, the last one whole', async () => {
+    const { a, b } = await pair();
+    const body = new Uint8Array(300 * 1024);
+    for (let i = 0; i < 6; i += 1) await a.send('b', body.fill(i));
+    await a.send('b', new Uint8Array(2 * 1024 * 1024).fill(6));
+    await a.send('b', 'last');
+    const got: number[][] = [];
+    for (const count of [4, 3, 1]) {
+      const batch = await b.receiveBatch();
+      expect(batch).toHaveLength(count);
+      for (const { body } of batch) got.push([body[0] as number, body.length]);
+      batch.ack();
+    }
+    const small = [0, 1, 2, 3, 4, 5].map((i) => [i, body.length]);
+    expect(got).toEqual([...small, [6, 2 * 1024 * 1024], [0x6c, 4]]);
+  });
 });
 
 describe('Agent.messages', () => {
