@@ -3,13 +3,15 @@
 //
 // A sender that finds a lane full stores the lane in its own want word, sets its class (slot
 // modulo 48) in the lane's room word, tries again and parks. Whoever moves the head rings one
-// wanting sender per freed cell, in rotation over the classes; a class in which nobody wants is
-// cleared by a swap of the whole word, whose epoch any new want has moved on. A sender that was
-// rung and needs no room after all passes the ring on. native/model/room_model.cc searches it.
+// wanting sender per freed cell, of every class as often as of the others; a class in which nobody
+// wants is cleared by a swap of the whole word, whose epoch any new want has moved on. A sender
+// that was rung and needs no room after all passes the ring on. native/model/room_model.cc searches
+// it.
 //
 // Wants are dense by class, so that looking for one reads few lines.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "failpoint.h"
@@ -114,14 +116,17 @@ class WantsOf {
   static uint64_t NextEpoch(uint64_t word) noexcept {
     return ((word >> kRoomClasses) + 1) << kRoomClasses;
   }
-  // The first wanting class from where the epoch points: rotation without another word.
+  // One of the wanting classes, each as often as the others, without another word: the epoch picks
+  // it. Its steps are spread over the whole range first, as it takes several from pass to pass.
   static uint32_t NextClass(uint64_t word, uint64_t looked) noexcept {
-    const auto start = static_cast<uint32_t>((word >> kRoomClasses) % kRoomClasses);
-    for (uint32_t i = 0; i < kRoomClasses; ++i) {
-      const uint32_t cls = (start + i) % kRoomClasses;
-      if ((word & ~looked) >> cls & 1) return cls;
+    constexpr uint64_t kGoldenRatio = 0x9E37'79B9'7F4A'7C15;  // of 2^64
+    uint64_t wanting = word & kRoomClassMask & ~looked;
+    const uint64_t spread = (word >> kRoomClasses) * kGoldenRatio >> 32;
+    for (uint64_t nth = spread * static_cast<uint64_t>(std::popcount(wanting)) >> 32; nth > 0;
+         --nth) {
+      wanting &= wanting - 1;
     }
-    return 0;
+    return static_cast<uint32_t>(std::countr_zero(wanting));
   }
 
   Word* words_ = nullptr;
