@@ -13,7 +13,7 @@
 //   npm run bench -- metrics             what measuring costs, on against off; 10,000 agents
 //
 // A bench of ours that loses or reorders a message fails; nothing here asserts a speed.
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../scripts/options.mjs';
 import { cases, leftOut } from './cases.js';
 import { fabricCases } from './fabric-cases.js';
 import { runFleet } from './fleet.js';
@@ -29,7 +29,7 @@ import { benchMetrics } from './metrics.js';
 import { nativeCases } from './native-cases.js';
 import { printLedger, soak } from './soak.js';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf(import.meta.url, {
   allowPositionals: true,
   options: {
     pairs: { type: 'string', default: '5' },

@@ -5,10 +5,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { root } from './lib.mjs';
+import { optionsOf } from './options.mjs';
 
-const { values } = parseArgs({
+const { values } = optionsOf(import.meta.url, {
   options: {
     kills: { type: 'string', default: '200' },
     renames: { type: 'string', default: '30' },

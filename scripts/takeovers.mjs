@@ -27,12 +27,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { Fabric, isLiving, Supervisor, Topology } from 'cfc';
 import { root } from './lib.mjs';
+import { optionsOf } from './options.mjs';
 import { checkLogs } from './torture-check.mjs';
 
-const { values } = parseArgs({
+const { values } = optionsOf(import.meta.url, {
   options: {
     kills: { type: 'string', default: '20' },
     seed: { type: 'string', default: `${Date.now() % 1e6}` },

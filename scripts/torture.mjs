@@ -20,11 +20,11 @@
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { root, run } from './lib.mjs';
+import { optionsOf } from './options.mjs';
 import { tortureRound } from './torture-round.mjs';
 
-const { values } = parseArgs({
+const { values } = optionsOf(import.meta.url, {
   options: {
     kills: { type: 'string' },
     minutes: { type: 'string' },
