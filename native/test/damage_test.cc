@@ -49,6 +49,11 @@ TEST_CASE("Damage: files changed before they are opened, or while they are in us
     const bool before = seed % 3 == 0;
     if (before) damage(1 + seed % 7);
     if (before && seed % 2 == 0) world.SignHeaders();
+    // By chance alone 11 to 12 of 600 inputs are refused, as their sums depend on a random uuid;
+    // with a bound of 12 below, one run in twelve failed. These are refused for certain.
+    if (seed % 30 == 3) {
+      world.SetWord("control", offsetof(FileHeader, geometry) / 8, ~uint64_t{seed});
+    }
     std::unique_ptr<Fabric> fabric;
     Failure failure;
     const Status status = Fabric::Open("fuzz", base.path(), &fabric, &failure);
