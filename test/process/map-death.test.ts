@@ -119,15 +119,20 @@ describe('a worker that is killed', () => {
     );
     await until(() => processesOf(dir).some(({ words }) => words[0] === 'sleep'));
     const worker = nativesOf(dir, 'worker')[0] as number;
-    const slowly = ['-e', 'trace=execve', '-e', 'inject=execve:delay_enter=500000'];
+    const slowly = ['-e', 'trace=execve', '-e', 'inject=execve:delay_enter=20000000'];
     const strace = spawn('strace', ['-f', ...slowly, '-p', `${worker}`], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     const ended = once(strace, 'exit');
     await once(strace.stderr, 'data'); // attached
     writeFileSync(mark, '');
-    await until(() => forkedBy(dir, 'worker').length > 0);
-    for (const pid of forkedBy(dir, 'worker')) process.kill(pid, 'SIGKILL');
+    let forked: number[] = [];
+    await until(() => {
+      forked = forkedBy(dir, 'worker');
+      return forked.length > 0;
+    });
+    for (const pid of forked) process.kill(pid, 'SIGKILL');
+    strace.kill('SIGKILL'); // and lets go of the next one
     const { code } = await cfc.exited;
 
     expect(cfc.lines).toMatchObject([
