@@ -90,8 +90,8 @@ AgentWrap::AgentWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const auto fabric = info[0].As<Napi::Object>();
   FabricWrap* const owner = FabricWrap::Unwrap(fabric);
-  if (!owner)
-    return;  // the worker is being terminated: nothing can be asked of JavaScript any more
+  // The worker is being terminated: nothing can be asked of JavaScript any more.
+  if (!owner) return;
   const auto spec_object = info[1].As<Napi::Object>();
   Failure failure;
   Status status = owner->Register(&failure);
