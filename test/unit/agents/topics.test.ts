@@ -248,4 +248,20 @@ describe('cfc/core', () => {
     reader.close();
     expect(reader.take(1)).toEqual([]);
   });
+
+  test('takes no more of a topic once the bodies have 1 MiB, the last one whole', () => {
+    const region = openRegion({ topicCells: 8 });
+    const alice = region.join('alice');
+    const reader = alice.topics.subscribe('news');
+    const bodies = range(6).map((i) => Buffer.alloc(300 * 1024, i));
+    for (const body of bodies) expect(alice.topics.tryPublish('news', body)).toBeGreaterThan(0);
+
+    const bodiesTaken = () =>
+      reader.take(256).map((event) => (event.gap === undefined ? event.body : undefined));
+    const same = (taken: readonly (Uint8Array | undefined)[], from: number) =>
+      taken.map((body, i) => Buffer.compare(body ?? Buffer.of(), bodies[from + i] as Buffer));
+    expect(same(bodiesTaken(), 0)).toEqual([0, 0, 0, 0]);
+    expect(same(bodiesTaken(), 4)).toEqual([0, 0]);
+    expect(reader.take(256)).toEqual([]);
+  });
 });
